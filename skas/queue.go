@@ -1,0 +1,141 @@
+package skas
+
+import "goum/stub"
+
+// begin takes the next operations of the Space into t's private queue and its slot, and returns the flags of the answer that has
+// them performed. t.nops is 0 when none wait; then whatever another thread had to perform is proven, too.
+func (t *Thread) begin() (flags uint64) {
+	s := t.stub
+	if t.retries > 0 { // the same again
+		t.head = 0
+		return stub.AnswerReport
+	}
+	s.acquire(t)
+	t.nops, t.seq = s.space.NextOps(t.ops[:])
+	t.head, t.stale = 0, false
+	if t.nops == 0 {
+		s.release(t)
+		return 0
+	}
+	copy(t.slot.Ops[:], t.ops[:t.nops])
+	if t.nops == len(t.ops) || s.crowded() {
+		// More may wait; or another thread, which is likely to have some of its own soon, would have to interrupt this one to
+		// prove the last call.
+		return stub.AnswerReport
+	}
+	return 0
+}
+
+// settle ends t's batch at its report, if it has one: all its calls have returned. False: the thread left some out.
+func (t *Thread) settle() bool {
+	if t.nops == 0 {
+		return true
+	}
+	if t.head < t.nops {
+		t.stub.condemn()
+		return false
+	}
+	if failed := t.slot.Failed; failed != 0 {
+		// Only a hint, since the stub writes it; but an honest stub's munmap that the host refused (it can, when it has no memory to
+		// split an area) must not count as done.
+		t.slot.Failed = 0
+		t.failed = true
+		if !t.stale && t.ops[0].Kind != stub.OpClone {
+			if t.retries++; t.retries > maxRetries {
+				t.stub.condemn()
+				return false
+			}
+			return true
+		}
+	} else {
+		t.failed = false
+	}
+	t.stub.pool.ops.Add(uint64(t.nops))
+	t.nops, t.retries = 0, 0
+	if t.seq != 0 {
+		t.stub.space.Proven(t.seq)
+		t.seq = 0
+	}
+	t.stub.release(t)
+	return true
+}
+
+// serve answers a call that is no report: CONTINUE if it is the head of the queue, to the last bit, and the page table still
+// grants it; else EPERM. False: the call cannot be an honest stub's.
+func (t *Thread) serve(n *notification) bool {
+	if t.head < t.nops && t.matches(n, &t.ops[t.head]) {
+		op := &t.ops[t.head]
+		t.head++
+		if op.Kind == stub.OpClone || t.stub.space.Allows(op) {
+			return t.respond(n.ID, flagContinue, 0)
+		}
+		t.stale = true // another thread changed the page table; its own operations follow
+		return t.respond(n.ID, 0, -ePerm)
+	}
+	t.stub.pool.denied.Add(1)
+	t.respond(n.ID, 0, -ePerm)
+	t.stub.condemn()
+	return false
+}
+
+const ePerm = 1
+
+func (t *Thread) respond(id uint64, flags uint32, errno int32) bool {
+	t.answer = response{ID: id, Flags: flags, Error: errno}
+	return t.deliver()
+}
+
+// matches compares a call with an operation: number, site, and every argument that the host looks at.
+func (t *Thread) matches(n *notification, op *stub.Op) bool {
+	sites := &t.stub.pool.sites
+	switch op.Kind {
+	case stub.OpMap:
+		return n.IP == sites.Map && n.Nr == stub.MapNr && n.Args == [6]uint64{op.Addr, op.Len, uint64(op.Prot), stub.MapFlags, stub.PhysmemFd, op.Off}
+	case stub.OpUnmap:
+		return n.IP == sites.Unmap && n.Nr == stub.UnmapNr && n.Args[0] == op.Addr && n.Args[1] == op.Len
+	case stub.OpClone:
+		return n.IP == sites.Clone && n.Nr == stub.CloneNr && n.Args[0] == stub.CloneFlags && n.Args[1] == op.Addr
+	}
+	return false
+}
+
+// acquire makes t the only thread of the stub that performs operations. Another that has begun a batch and gone on to user mode
+// is interrupted: its next report proves that its last call has returned.
+func (s *Stub) acquire(t *Thread) {
+	s.mu.Lock()
+	for s.batch != nil && s.batch != t && !s.dead {
+		other := s.batch
+		s.mu.Unlock()
+		other.Kick()
+		s.mu.Lock()
+		if s.batch == other && !s.dead {
+			s.wake.Wait()
+		}
+	}
+	s.batch = t
+	s.mu.Unlock()
+}
+
+func (s *Stub) release(t *Thread) {
+	s.mu.Lock()
+	if s.batch == t {
+		s.batch = nil
+		s.wake.Broadcast()
+	}
+	s.mu.Unlock()
+}
+
+// crowded says whether another thread of the stub is in user mode.
+func (s *Stub) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.threads) == 1 {
+		return false
+	}
+	for _, t := range s.threads {
+		if t != s.batch && t.user.Load() {
+			return true
+		}
+	}
+	return false
+}
