@@ -57,6 +57,12 @@ func send(fd int, r *response) syscall.Errno {
 	return e
 }
 
+// wakeHere asks the host to run whoever a notification or an answer wakes on the waker's own core: waking an idle one costs
+// 15 us. A host without that (before Linux 6.6) is only slower.
+func wakeHere(fd int) {
+	unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), ioctlSetFlags, syncWakeUp)
+}
+
 // slot returns a stub's slot in the monitor's mapping of the control memory.
 func (p *Pool) slot(slice, slot int) *stub.Slot {
 	return (*stub.Slot)(unsafe.Pointer(&p.control[slice*stub.SliceSize+slot*stub.SlotSize]))
@@ -74,12 +80,11 @@ func regsOut(s *stub.Slot, at int, r *x86.Regs) {
 	*(*[x86.SigcontextSize]byte)(slotBytes(s)[at+stub.UcRegs:]) = *(*[x86.SigcontextSize]byte)(unsafe.Pointer(r))
 }
 
-// cpuTime is the CPU time that a thread of another process has used; ok is false when it is gone.
-func cpuTime(tid int32) (ns int64, ok bool) {
-	const perThreadSched = 6 // CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK
+// cpuTime is the CPU time that the threads of process pid have used together; the host tells no other process about one thread.
+func cpuTime(pid int) (ns int64, ok bool) {
+	const sched = 2 // CPUCLOCK_SCHED
 	var ts unix.Timespec
-	clock := int32(^tid<<3 | perThreadSched)
-	if err := unix.ClockGettime(clock, &ts); err != nil {
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &ts); err != nil {
 		return 0, false
 	}
 	return ts.Nano(), true

@@ -11,6 +11,9 @@ func (s *Stub) pump(t, want *Thread) (*notification, bool) {
 		switch {
 		case want.arrived:
 			want.arrived = false
+			if !s.receiving {
+				s.handOver(t) // also when t was to take over itself, and now need not
+			}
 			s.mu.Unlock()
 			return &want.inbox, true
 		case s.dead:
@@ -34,9 +37,6 @@ func (s *Stub) pump(t, want *Thread) (*notification, bool) {
 			continue
 		}
 		s.dispatch(t, want)
-		if want.arrived {
-			s.handOver(t)
-		}
 	}
 }
 
@@ -126,9 +126,10 @@ func (s *Stub) exited() bool {
 }
 
 // Kick brings the thread back from user mode soon; the Run that finds it remembered returns Preempt. It never blocks.
+//
+// Of several kicks only the first sends an alarm: alarms that come faster than the handler returns would fill its stack.
 func (t *Thread) Kick() {
-	t.kicked.Store(true)
-	if t.user.Load() {
+	if !t.kicked.Swap(true) && t.user.Load() {
 		t.alarm()
 	}
 }
@@ -138,7 +139,7 @@ func (t *Thread) alarm() {
 	s := t.stub
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.reaped { // until then the pid, and with it the tid, is nobody else's
+	if !s.reaped && !t.deaf.Load() { // until then the pid, and with it the tid, is nobody else's
 		unix.Tgkill(s.pid, int(t.tid.Load()), unix.SIGALRM)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"goum/arch/lock"
+	"goum/arch/x86"
 	"goum/stub"
 
 	"golang.org/x/sys/unix"
@@ -52,6 +53,9 @@ type Pool struct {
 // New starts the spawner for stubs over the guest memory in the descriptor physmem, and proves that one stub starts: where the
 // host lacks what stubs need, this is where it shows.
 func New(physmem int) (*Pool, error) {
+	if x86.XStateSize()+stub.UcSize+siginfoSize+freshSlack > stub.FreshDepth {
+		return nil, fmt.Errorf("skas: the floating point state takes %d bytes, too many for a stub", x86.XStateSize())
+	}
 	image, sites, err := stub.Image()
 	if err != nil {
 		return nil, err
@@ -167,6 +171,7 @@ func (p *Pool) start() (*Stub, error) {
 		return nil, err
 	}
 	s.pid, s.listener, s.pidfd = got.pid, got.listener, got.pidfd
+	wakeHere(s.listener)
 	first.tid.Store(int32(got.pid))
 	p.mu.Lock()
 	p.live[s] = struct{}{}

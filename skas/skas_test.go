@@ -129,3 +129,205 @@ func BenchmarkSystemCall(b *testing.B) {
 	b.StopTimer()
 	th.Stub().Retire()
 }
+
+// TestAlarmsLoseNothing sends alarms as fast as it can while the thread makes system calls: none may be lost, doubled or wrong.
+func TestAlarmsLoseNothing(t *testing.T) {
+	w := newWorld(t, getpidLoop)
+	th, _, r := w.start(t)
+	stop := make(chan struct{})
+	var alarms sync.WaitGroup
+	alarms.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				th.Kick()
+			}
+		}
+	})
+	preempted := 0
+	for i := uint64(0); i < 2000; {
+		switch ev := th.Run(r); ev.Kind {
+		case Syscall:
+			if r.RAX != 39 || r.RBX != i || r.RIP != codeAddr+7 {
+				t.Fatalf("call %d: rax %d rbx %d rip %#x", i, r.RAX, r.RBX, r.RIP)
+			}
+			r.RAX = 7
+			i++
+		case Preempt:
+			preempted++
+		default:
+			t.Fatalf("call %d: %+v", i, ev)
+		}
+	}
+	close(stop)
+	alarms.Wait()
+	if preempted == 0 {
+		t.Error("no alarm arrived")
+	}
+	if s := w.pool.Stats(); s.Denied+s.Killed+s.Watchdog != 0 {
+		t.Errorf("counters: %+v", s)
+	}
+	th.Stub().Retire()
+}
+
+// TestKickEndsALoop preempts a guest that never makes a call.
+func TestKickEndsALoop(t *testing.T) {
+	w := newWorld(t, []byte{0xeb, 0xfe})
+	th, _, r := w.start(t)
+	for range 20 {
+		go th.Kick()
+		if ev := th.Run(r); ev.Kind != Preempt || r.RIP != codeAddr {
+			t.Fatalf("%+v at %#x", ev, r.RIP)
+		}
+	}
+	th.Stub().Retire()
+}
+
+func TestFault(t *testing.T) {
+	w := newWorld(t, []byte{0x48, 0x89, 0x04, 0x25, 0x00, 0x00, 0x60, 0x00}) // mov %rax,0x600000
+	th, space, r := w.start(t)
+	if ev := th.Run(r); ev.Kind != Fault || ev.Addr != 0x600000 || !ev.Write || ev.Exec {
+		t.Fatalf("%+v", ev)
+	}
+	r.RAX = 77
+	space.add(stub.Op{Kind: stub.OpMap, Prot: abi.PROT_READ | abi.PROT_WRITE, Addr: 0x600000, Len: stub.PageSize, Off: 3 * stub.PageSize})
+	// The store succeeds now; behind the program are zeros: add %al,(%rax).
+	if ev := th.Run(r); ev.Kind != Fault || ev.Addr != 77 {
+		t.Fatalf("%+v", ev)
+	}
+	if w.mem[3*stub.PageSize] != 77 {
+		t.Error("the store did not reach the frame")
+	}
+	th.Stub().Retire()
+}
+
+// TestThreadsRunInParallel has three threads of one stub make system calls from three tasks at once, with operations in between.
+func TestThreadsRunInParallel(t *testing.T) {
+	w := newWorld(t, getpidLoop)
+	first, space, r := w.start(t)
+	if ev := first.Run(r); ev.Kind != Syscall {
+		t.Fatalf("%+v", ev)
+	}
+	threads := []*Thread{first}
+	for range 2 {
+		nt, e := first.NewThread()
+		if e != 0 {
+			t.Fatal(e.Name())
+		}
+		threads = append(threads, nt)
+	}
+	var all sync.WaitGroup
+	for n, th := range threads {
+		all.Go(func() {
+			r := x86.InitRegs(codeAddr, dataAddr+uint64(n)*256)
+			for i := range uint64(3000) {
+				if i%16 == uint64(n) {
+					space.add(stub.Op{Kind: stub.OpMap, Prot: abi.PROT_READ, Addr: 0x700000 + uint64(n)<<12, Len: stub.PageSize, Off: 4 * stub.PageSize})
+					space.add(stub.Op{Kind: stub.OpUnmap, Addr: 0x700000 + uint64(n)<<12, Len: stub.PageSize})
+				}
+				ev := th.Run(&r)
+				if ev.Kind == Preempt {
+					continue
+				}
+				if ev.Kind != Syscall || r.RAX != 39 || r.RSP != dataAddr+uint64(n)*256 {
+					t.Errorf("thread %d: %+v rax %d rsp %#x", n, ev, r.RAX, r.RSP)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	threads[2].Park()
+	again, e := first.NewThread()
+	if e != 0 || again != threads[2] {
+		t.Errorf("a parked thread is not used again: %v %s", again, e.Name())
+	}
+	if s := w.pool.Stats(); s.Denied+s.Killed+s.Watchdog != 0 {
+		t.Errorf("counters: %+v", s)
+	}
+	first.Stub().Retire()
+}
+
+// TestDeathIsNoticed kills the host process under a thread in user mode, and under one that is parked.
+func TestDeathIsNoticed(t *testing.T) {
+	w := newWorld(t, []byte{0xeb, 0xfe})
+	th, space, r := w.start(t)
+	go unix.Kill(th.Stub().pid, unix.SIGKILL)
+	if ev := th.Run(r); ev.Kind != Died {
+		t.Errorf("killed in user mode: %+v", ev)
+	}
+	if ev := th.Run(r); ev.Kind != Died {
+		t.Errorf("run after death: %+v", ev)
+	}
+	th.Stub().Retire()
+	<-space.detached
+}
+
+// TestNothingIsDoneUnasked jumps into the stub's own calls with chosen registers.
+func TestNothingIsDoneUnasked(t *testing.T) {
+	for name, hostile := range map[string]func(*world, *x86.Regs){
+		"mmap": func(w *world, r *x86.Regs) {
+			r.RIP = w.pool.sites.Map - 2
+			r.RAX, r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9 = stub.MapNr, 0x800000, 96<<20, 3, stub.MapFlags, stub.PhysmemFd, 0
+		},
+		"munmap": func(w *world, r *x86.Regs) {
+			r.RIP = w.pool.sites.Unmap - 2
+			r.RAX, r.RDI, r.RSI = stub.UnmapNr, codeAddr, 4096
+		},
+		"clone": func(w *world, r *x86.Regs) {
+			r.RIP = w.pool.sites.Clone - 2
+			r.RAX, r.RDI, r.RSI = stub.CloneNr, stub.CloneFlags, stub.Control+stub.SlotSize
+		},
+		"other number": func(w *world, r *x86.Regs) { r.RIP = w.pool.sites.Map - 2; r.RAX = 57 },
+		"forged report": func(w *world, r *x86.Regs) {
+			r.RIP = w.pool.sites.Report - 2
+			r.RAX, r.RDI, r.RSI = 110, abi.SIGSYS, 0x123456
+		},
+		"batch never asked for": func(w *world, r *x86.Regs) {
+			r.RIP = w.pool.sites.Report - 2
+			r.RAX, r.RDI, r.RSI = 110, 11, stub.Control+stub.SlotSize-64
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, getpidLoop)
+			th, space, r := w.start(t)
+			th.Run(r)
+			hostile(w, r)
+			if ev := th.Run(r); ev.Kind != Died {
+				t.Errorf("%+v, want its death", ev)
+			}
+			if s := w.pool.Stats(); s.Killed == 0 {
+				t.Errorf("counters: %+v", s)
+			}
+			th.Stub().Retire()
+			<-space.detached
+		})
+	}
+}
+
+// TestWatchdogBites has a thread spin that no alarm reaches. No guest can do that to its own thread, so the test keeps the alarms
+// from being sent: the watchdog must not care why nothing comes back.
+func TestWatchdogBites(t *testing.T) {
+	w := newWorld(t, []byte{0xeb, 0xfe})
+	th, _, r := w.start(t)
+	th.deaf.Store(true)
+	if ev := th.Run(r); ev.Kind != Died {
+		t.Errorf("%+v, want its death", ev)
+	}
+	if s := w.pool.Stats(); s.Watchdog != 1 {
+		t.Errorf("counters: %+v", s)
+	}
+	th.Stub().Retire()
+}
+
+func TestRunAllocatesNothing(t *testing.T) {
+	w := newWorld(t, getpidLoop)
+	th, _, r := w.start(t)
+	th.Run(r)
+	if n := testing.AllocsPerRun(200, func() { th.Run(r) }); n != 0 {
+		t.Errorf("%v allocations a system call", n)
+	}
+	th.Stub().Retire()
+}

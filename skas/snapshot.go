@@ -57,6 +57,9 @@ func (t *Thread) frameOffset(addr uint64) (int, bool) {
 // putRegs writes r to the ucontext that the thread resumes from.
 func (t *Thread) putRegs(r *x86.Regs) { regsOut(t.slot, t.frame, r) }
 
+// freshSlack covers what aligning loses, and the words below the ucontext.
+const freshSlack = 256
+
 // freshFrame lays out a ucontext of our own at the end of the slot, and returns its offset.
 func freshFrame(t *Thread) int {
 	fp := (stub.SlotSize - 64 - x86.XStateSize()) &^ 63

@@ -41,6 +41,7 @@ type Thread struct {
 
 	// atomic
 	user   atomic.Bool   // answered, and not yet back
+	deaf   atomic.Bool   // tests only: alarms are not sent
 	kicked atomic.Bool   // a kick that nobody has acted on
 	count  atomic.Uint64 // notifications so far: the watchdog's sign of life
 }

@@ -8,7 +8,7 @@ import (
 type look struct {
 	count   uint64 // its notifications by then
 	alarmed bool   // and it was sent an alarm
-	cpu     int64  // the CPU time it had then, in ns
+	cpu     int64  // the CPU time that its stub had then, in ns
 }
 
 // watch kills stubs that burn CPU time without ever answering an alarm. It is the net under the design (no guest can block the
@@ -52,27 +52,34 @@ func (p *Pool) inspect(s *Stub, seen, now map[*Thread]look) {
 		p.bite(s)
 		return
 	}
+	// What one thread may burn all that are in user mode may, each.
+	limit := int64(0)
+	for _, t := range threads {
+		if t.user.Load() {
+			limit += watchdogLimit.Nanoseconds()
+		}
+	}
 	for _, t := range threads {
 		count := t.count.Load()
 		if !t.user.Load() {
 			continue
 		}
 		last, ok := seen[t]
-		switch {
-		case !ok || last.count != count:
+		if !ok || last.count != count {
 			now[t] = look{count: count}
+			continue
+		}
+		cpu, ok := cpuTime(s.pid)
+		switch {
+		case !ok:
 		case !last.alarmed:
-			cpu, ok := cpuTime(t.tid.Load())
-			if ok {
-				now[t] = look{count: count, alarmed: true, cpu: cpu}
-				t.alarm()
-			}
+			now[t] = look{count: count, alarmed: true, cpu: cpu}
+			t.alarm()
+		case cpu-last.cpu > limit:
+			p.bite(s)
+			return
 		default:
 			now[t] = last
-			if cpu, ok := cpuTime(t.tid.Load()); ok && cpu-last.cpu > watchdogLimit.Nanoseconds() {
-				p.bite(s)
-				return
-			}
 		}
 	}
 }

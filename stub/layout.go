@@ -38,6 +38,10 @@ const (
 	// StackOffset is where the signal stack begins in a slot.
 	StackOffset = 4096
 
+	// FreshDepth is the room at the end of a slot for the ucontext that a new thread starts from. The thread's stack pointer begins
+	// below it: an alarm while it waits must not land on it.
+	FreshDepth = 4096
+
 	// MaxThreads bounds the threads of one address space: control memory is set apart for all of them, touched only when used.
 	MaxThreads = 1024
 

@@ -14,9 +14,9 @@
 
 // func code()
 //
-// fresh: a new thread's first instruction, for boot (SP is set) and for clone (SP is the end of the slot).
+// fresh: a new thread's first instruction; SP is the end of its slot. It leaves the room for the ucontext that the monitor makes there.
 TEXT ·code(SB), NOSPLIT|NOFRAME, $0-0
-	LEAQ	-64(SP), SP
+	LEAQ	-const_FreshDepth(SP), SP
 	MOVQ	SP, R12
 	ANDQ	$~(const_SlotSize-1), R12
 	LEAQ	Slot_Stack(R12), DI
