@@ -4,18 +4,19 @@ import "golang.org/x/sys/unix"
 
 // pump receives notifications until one of want's has arrived, and returns it; t is the thread whose task calls. One task at a
 // time sits in the listener, and hands the others what is theirs; when it has its own, one of those that wait takes over.
-// False: the stub is dead. The result is valid until the next call for want.
+// False: the stub is dead. The result is valid until t's next call.
 func (s *Stub) pump(t, want *Thread) (*notification, bool) {
 	s.mu.Lock()
 	for {
 		switch {
 		case want.arrived:
 			want.arrived = false
+			t.current = want.inbox
 			if !s.receiving {
 				s.handOver(t) // also when t was to take over itself, and now need not
 			}
 			s.mu.Unlock()
-			return &want.inbox, true
+			return &t.current, true
 		case s.dead:
 			s.mu.Unlock()
 			return nil, false

@@ -32,6 +32,7 @@ type Thread struct {
 	xstate   []byte
 	answer   response
 	incoming notification // where this task receives, for itself or another
+	current  notification // what pump returned
 
 	// guarded by stub.mu
 	inbox   notification
