@@ -1,0 +1,71 @@
+package abi
+
+// Operations and flags of futex(2).
+const (
+	FUTEX_WAIT            = 0
+	FUTEX_WAKE            = 1
+	FUTEX_FD              = 2
+	FUTEX_REQUEUE         = 3
+	FUTEX_CMP_REQUEUE     = 4
+	FUTEX_WAKE_OP         = 5
+	FUTEX_LOCK_PI         = 6
+	FUTEX_UNLOCK_PI       = 7
+	FUTEX_TRYLOCK_PI      = 8
+	FUTEX_WAIT_BITSET     = 9
+	FUTEX_WAKE_BITSET     = 10
+	FUTEX_WAIT_REQUEUE_PI = 11
+	FUTEX_CMP_REQUEUE_PI  = 12
+	FUTEX_LOCK_PI2        = 13
+
+	FUTEX_PRIVATE_FLAG   = 128
+	FUTEX_CLOCK_REALTIME = 256
+	FUTEX_CMD_MASK       = ^(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
+
+	FUTEX_BITSET_MATCH_ANY = 0xffffffff
+)
+
+// What FUTEX_WAKE_OP does with the second word, and how it compares what was there.
+const (
+	FUTEX_OP_SET         = 0
+	FUTEX_OP_ADD         = 1
+	FUTEX_OP_OR          = 2
+	FUTEX_OP_ANDN        = 3
+	FUTEX_OP_XOR         = 4
+	FUTEX_OP_OPARG_SHIFT = 8
+
+	FUTEX_OP_CMP_EQ = 0
+	FUTEX_OP_CMP_NE = 1
+	FUTEX_OP_CMP_LT = 2
+	FUTEX_OP_CMP_LE = 3
+	FUTEX_OP_CMP_GT = 4
+	FUTEX_OP_CMP_GE = 5
+)
+
+// The bits of a word that is a robust or a priority inheriting lock.
+const (
+	FUTEX_WAITERS    = 0x80000000
+	FUTEX_OWNER_DIED = 0x40000000
+	FUTEX_TID_MASK   = 0x3fffffff
+)
+
+// ROBUST_LIST_LIMIT is how many locks of a robust list are looked at.
+const ROBUST_LIST_LIMIT = 2048
+
+// Flags of futex_waitv(2), futex_wait, futex_wake and futex_requeue.
+const (
+	FUTEX2_SIZE_U32  = 0x02
+	FUTEX2_SIZE_MASK = 0x03
+	FUTEX2_NUMA      = 0x04
+	FUTEX2_MPOL      = 0x08
+	FUTEX2_PRIVATE   = 0x80
+
+	FUTEX_WAITV_MAX = 128
+)
+
+// FutexWaitv is struct futex_waitv.
+type FutexWaitv struct {
+	Val      uint64
+	Addr     uint64
+	Flags    uint32
+	Reserved uint32
+}
