@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"goum/kernel"
+	"goum/rootfs"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+)
+
+// bootCommand is goum boot.
+type bootCommand struct {
+	Initrd []string  `placeholder:"FILE" sep:"none" help:"Initramfs (cpio; plain, gzip, zstd or xz) instead of the built-in one. Several are laid over one another."`
+	Append string    `placeholder:"STR" help:"Kernel command line (/proc/cmdline)."`
+	Mem    byteSize  `default:"512M" placeholder:"SIZE" help:"Memory of the guest, with suffix K, M or G (${default})."`
+	Cpus   int       `default:"${cpus}" placeholder:"N" help:"Virtual CPUs (${default})."`
+	Log    string    `default:"error" placeholder:"LEVEL" enum:"debug,info,warn,error" help:"What goum logs on stderr: debug, info, warn or error (${default})."`
+	Stats  statsFile `placeholder:"FILE" help:"Counters at the end, as 'name value' lines, on stderr or in FILE."`
+
+	command []string // behind --
+}
+
+// maxCPUs is what one affinity word holds.
+const maxCPUs = 64
+
+// defaultCPUs is what the process may use.
+func defaultCPUs() int { return min(runtime.NumCPU(), maxCPUs) }
+
+// statsFile is --stats or --stats=FILE.
+type statsFile struct {
+	on   bool
+	path string
+}
+
+// Decode lets kong take --stats without a value.
+func (s *statsFile) IsBool() bool { return true }
+
+// UnmarshalText is called with the value, or with "true" without one.
+func (s *statsFile) UnmarshalText(b []byte) error {
+	s.on = true
+	if string(b) != "true" {
+		s.path = string(b)
+	}
+	return nil
+}
+
+// byteSize is a number of bytes, written as 512M.
+type byteSize int64
+
+// UnmarshalText reads a size.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	s, shift := strings.ToUpper(string(text)), 0
+	s = strings.TrimSuffix(strings.TrimSuffix(s, "B"), "I")
+	for suffix, n := range map[string]int{"K": 10, "M": 20, "G": 30, "T": 40} {
+		if t, ok := strings.CutSuffix(s, suffix); ok {
+			s, shift = t, n
+			break
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > 1<<62>>shift {
+		return fmt.Errorf("%q is no size: write a number of bytes, or one with K, M or G", text)
+	}
+	*b = byteSize(n << shift)
+	return nil
+}
+
+// Run boots a machine and waits for its end.
+func (b *bootCommand) Run(status *int) error {
+	if b.Cpus < 1 || b.Cpus > maxCPUs {
+		return fmt.Errorf("--cpus %d: give a number from 1 to %d", b.Cpus, maxCPUs)
+	}
+	if err := checkMemory(int64(b.Mem)); err != nil {
+		return err
+	}
+	archives, err := b.archives()
+	if err != nil {
+		return err
+	}
+	log, err := newLog(b.Log)
+	if err != nil {
+		return err
+	}
+	cfg := kernel.Config{
+		Archives: archives, Append: b.Append, Memory: int64(b.Mem), CPUs: b.Cpus, Command: b.command,
+		Log: func(level int, line string) { logGuest(log, level, line) },
+	}
+	term := openTerminal(&cfg)
+	defer term.Restore()
+	m, err := kernel.Boot(cfg)
+	if err != nil {
+		var missing *kernel.ExecError
+		if errors.As(err, &missing) {
+			return &failure{missing.Status(), err}
+		}
+		return err
+	}
+	term.Follow(m)
+	*status = m.Wait()
+	term.Restore()
+	if b.Stats.on {
+		if err := b.Stats.write(m); err != nil {
+			return err
+		}
+	}
+	return m.Close()
+}
+
+// archives reads what --initrd names, or finds the default.
+func (b *bootCommand) archives() ([]kernel.Archive, error) {
+	if len(b.Initrd) == 0 {
+		data, err := rootfs.Default()
+		return []kernel.Archive{{Name: "the built-in initramfs", Data: data}}, err
+	}
+	var all []kernel.Archive
+	for _, name := range b.Initrd {
+		data, err := readFile(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kernel.Archive{Name: name, Data: data})
+	}
+	return all, nil
+}
+
+// readFile reads an image of at most rootfs.MaxFile bytes.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, rootfs.MaxFile+1))
+	if err == nil && len(data) > rootfs.MaxFile {
+		err = fmt.Errorf("%s: larger than %d bytes", name, rootfs.MaxFile)
+	}
+	return data, err
+}
+
+// minMemory is what the default initramfs and its shell need.
+const minMemory = 32 << 20
+
+// checkMemory refuses sizes that cannot work, with the sizes that can.
+func checkMemory(size int64) error {
+	var host unix.Sysinfo_t
+	if err := unix.Sysinfo(&host); err != nil {
+		return fmt.Errorf("sysinfo: %w", err)
+	}
+	have := int64(host.Totalram) * int64(host.Unit)
+	switch {
+	case size < minMemory:
+		return fmt.Errorf("--mem: %d bytes are too few: give at least %dM", size, minMemory>>20)
+	case size > have:
+		return fmt.Errorf("--mem: %dM are more than this host's %dM", size>>20, have>>20)
+	}
+	return nil
+}
+
+// newLog makes goum's own log, on stderr.
+func newLog(level string) (*zap.Logger, error) {
+	at, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, err
+	}
+	cfg := zap.NewDevelopmentEncoderConfig()
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(cfg), zapcore.Lock(os.Stderr), at)), nil
+}
+
+// logGuest mirrors a line of the guest's kernel log, whose level is syslog's.
+func logGuest(log *zap.Logger, level int, line string) {
+	const warning, notice, info = 4, 5, 6
+	switch {
+	case level < warning:
+		log.Warn(line)
+	case level <= info:
+		log.Info(line)
+	default:
+		log.Debug(line)
+	}
+	_ = notice
+}
+
+// write prints the counters of a machine that has ended.
+func (s *statsFile) write(m *kernel.Machine) error {
+	out := os.Stderr
+	if s.path != "" {
+		f, err := os.Create(s.path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		out = f
+	}
+	for _, c := range m.Stats() {
+		if _, err := fmt.Fprintf(out, "%s %d\n", c.Name, c.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
