@@ -10,7 +10,6 @@ package kernel
 import (
 	"fmt"
 
-	"goum/arch/abi"
 	"goum/arch/vdso"
 	"goum/kernel/console"
 	"goum/kernel/cred"
@@ -28,6 +27,7 @@ import (
 	syscalls "goum/kernel/sys"
 	"goum/kernel/task"
 	"goum/kernel/trap"
+	"goum/kernel/tty"
 	"goum/kernel/uts"
 	"goum/mm"
 	"goum/physmem"
@@ -106,6 +106,7 @@ func (m *Machine) buildFiles() error {
 		Clock: m.clock, In: m.cfg.In, Out: m.cfg.Out, Size: m.cfg.Size, Terminal: m.cfg.Terminal, Quit: m.cfg.Quit,
 	})
 	m.console.Register(m.vfs)
+	tty.Register(m.vfs, m.clock)
 	rows := dev.Rows(m.log, m.random.Fill)
 	rows = append(rows, dev.Row{Name: console.Name, Major: console.Major, Minor: console.Minor, Mode: 0o600})
 	m.devices = tmpfs.New(m.vfs, m.cache, tmpfs.Options{Mode: 0o755}).Super()
@@ -139,7 +140,8 @@ func (m *Machine) buildTasks() error {
 	syscalls.Attach(m.sys, &syscalls.Machine{
 		UTS:      names,
 		PowerOff: func(uint32) { m.powerOff(0) },
-		Syslog:   m.syslog,
+		Log:      m.log,
+		Memfd:    tmpfs.NewInternal(m.vfs, m.cache),
 	})
 	proc.Register(m.vfs, proc.Config{
 		System: m.sys, UTS: names, Cmdline: m.commandLine(), Kmsg: m.log.OpenProc,
@@ -178,16 +180,6 @@ func exitStatus(status int32) int {
 
 // levelNotice is syslog's.
 const levelNotice = 5
-
-// syslog is syslog(2): the log as the calling task may see it.
-func (m *Machine) syslog(t *task.Task, action int, buf uint64, n int) (uint64, abi.Errno) {
-	var dst *mm.Buf
-	if buf != 0 && n >= 0 {
-		dst = mm.OneBuf(t.User(), buf, uint64(n))
-	}
-	got, e := m.log.Syslog(t.Caller(), action, dst, n)
-	return uint64(got), e
-}
 
 // commandLine is /proc/cmdline.
 func (m *Machine) commandLine() string {

@@ -181,20 +181,30 @@ func (m *Machine) mountAll(c *vfs.Caller) error {
 	return nil
 }
 
-// standardFiles opens descriptors 0 to 2: the console, or the streams of the configuration.
-func (m *Machine) standardFiles(c *vfs.Caller) (*fd.Table, error) {
-	at := m.vfs.MountInternal(m.devices, "devtmpfs")
-	loc, _, e := c.AttrAt(at, "console", 0)
+// openConsole opens /dev/console, or the device itself where the archive brings no such node and nothing is mounted yet.
+func (m *Machine) openConsole(c *vfs.Caller) (*vfs.Open, abi.Errno) {
+	if o, e := c.Open("/dev/console", abi.O_RDWR|abi.O_NOCTTY, 0); e == 0 {
+		return o, 0
+	}
+	loc, _, e := c.AttrAt(m.vfs.MountInternal(m.devices, "devtmpfs"), "console", 0)
 	if e != 0 {
-		return nil, fmt.Errorf("the console: %s", e.Name())
+		return nil, e
 	}
 	// Not by its path: an internal mount has no devices.
 	file, e := m.console.Open(c, abi.O_RDWR, loc)
 	if e != 0 {
-		return nil, fmt.Errorf("the console: %s", e.Name())
+		return nil, e
 	}
 	loc.Ref()
-	con := vfs.NewOpen(file, loc, abi.O_RDWR)
+	return vfs.NewOpen(file, loc, abi.O_RDWR), 0
+}
+
+// standardFiles opens descriptors 0 to 2: the console, or the streams of the configuration.
+func (m *Machine) standardFiles(c *vfs.Caller) (*fd.Table, error) {
+	con, e := m.openConsole(c)
+	if e != 0 {
+		return nil, fmt.Errorf("the console: %s", e.Name())
+	}
 	defer con.Unref()
 	table := fd.New()
 	for _, s := range m.cfg.Streams {
@@ -216,7 +226,7 @@ func (m *Machine) standardFiles(c *vfs.Caller) (*fd.Table, error) {
 // ownTerminal makes the console the controlling terminal of a session of t's own.
 func (m *Machine) ownTerminal(t *task.Task) {
 	t.SetSID()
-	m.console.TTY().Acquire(t.Caller(), false, true)
+	m.console.TTY().Adopt(t)
 }
 
 // Wait waits until the machine is off, with all output written, and returns goum's exit status.

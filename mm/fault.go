@@ -477,7 +477,7 @@ func (s *Space) copyOnWrite(v *vma, addr Addr, p pte, h how) FaultResult {
 		// A thread on another vCPU may still write to the frame through a mapping that fork has taken away: a copy made
 		// now would lose what it writes. The instruction runs again once the operation is proven. The monitor's own write
 		// belongs to the time before the fork just as well, and goes to the frame (guest.go).
-		if !h.kernel || p&pteLost != 0 {
+		if !h.kernel || p&pteLost != 0 && s.ops.forking() {
 			return Resolved
 		}
 	}

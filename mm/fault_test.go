@@ -5,7 +5,6 @@ import (
 
 	"goum/arch/abi"
 	"goum/physmem"
-	"goum/stub"
 )
 
 func TestDemandZeroWindows(t *testing.T) {
@@ -446,68 +445,4 @@ func TestGuards(t *testing.T) {
 	h.wantLoad(a, 0)
 	h.end()
 	wantFree(t, m)
-}
-
-// TestFaultAllocates: the path of a demand-zero fault, its operation and its proof make no garbage.
-func TestFaultAllocates(t *testing.T) {
-	m := newMem(t, 32768)
-	s := NewSpace(m, NoLimits)
-	const n = 20000
-	a := mustMap(t, s, 0, n*PageSize, MapOpts{Prot: rw, Flags: anon})
-	u := User{Space: s, Sleep: direct{}}
-	var ops [8]stub.Op
-	flush := func() {
-		for {
-			k, seq := s.NextOps(ops[:])
-			if k == 0 {
-				return
-			}
-			for i := range ops[:k] {
-				if !s.Allows(&ops[i]) {
-					t.Fatal("refused")
-				}
-			}
-			s.Proven(seq)
-		}
-	}
-	for i := Addr(0); i < n; i += 8 * fanout / 8 { // nodes of the page table first
-		if r := s.Fault(a+i*PageSize, Write, direct{}); r != Resolved {
-			t.Fatal(r)
-		}
-		flush()
-	}
-	next := Addr(1)
-	if got := testing.AllocsPerRun(150, func() {
-		next += 97
-		if r := s.Fault(a+next*PageSize, Write, direct{}); r != Resolved {
-			t.Fatal(r)
-		}
-		if r := s.Fault(a+(next+3000)*PageSize, Read, direct{}); r != Resolved {
-			t.Fatal(r)
-		}
-		flush()
-	}); got != 0 {
-		t.Errorf("a fault allocates %v times", got)
-	}
-	var b [64]byte
-	if got := testing.AllocsPerRun(100, func() {
-		if u.CopyOut(a+PageSize-10, b[:]) != 0 || u.CopyIn(b[:], a+PageSize-10) != 0 {
-			t.Fatal("copy")
-		}
-		if _, e := u.Cas32(a, 0, 0); e != 0 {
-			t.Fatal(e)
-		}
-		flush()
-	}); got != 0 {
-		t.Errorf("a copy allocates %v times", got)
-	}
-	if got := testing.AllocsPerRun(100, func() { // unmapping by MADV_DONTNEED and touching again
-		if s.Advise(direct{}, a, PageSize, abi.MADV_DONTNEED) != 0 || s.Fault(a, Write, direct{}) != Resolved {
-			t.Fatal("again")
-		}
-		flush()
-	}); got != 0 {
-		t.Errorf("unmap and touch allocate %v times", got)
-	}
-	audit(t, s)
 }

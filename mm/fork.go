@@ -35,6 +35,9 @@ func (s *Space) Fork() (*Space, abi.Errno) {
 	var pre prefill
 	s.pt.Lock()
 	defer s.pt.Unlock()
+	if !s.ops.forking() { // the child of an earlier fork runs: its marks must not pass for this one's
+		s.clearBits(0, TaskSize, pteLost)
+	}
 	for _, v := range c.vmas {
 		if !v.has(vmWipeOnFork) {
 			s.forkPages(c, v, &pre)
@@ -170,13 +173,15 @@ func (s *Space) forkPages(c *Space, v *vma, pre *prefill) {
 	}
 	pre.flush()
 	c.table.prune(v.start, v.end)
-	switch {
-	case runs == 0:
-	case runs <= 4 && pages <= maxWindow:
+	if runs == 0 {
+		return
+	}
+	if runs <= 4 && pages <= maxWindow {
 		s.demote(lo, hi)
-	default: // one unmapping is cheaper than mapping it all read-only; what is needed faults in by windows
+	} else { // one unmapping is cheaper than mapping it all read-only; what is needed faults in by windows
 		s.revokeRange(lo, hi)
 	}
+	s.ops.forked = s.ops.revoke
 }
 
 // fewPrivate says whether v has so few private pages that copying is cheaper than the faults that sharing would cost.

@@ -241,6 +241,7 @@ func TestStaleOperation(t *testing.T) {
 		t.Fatal(r)
 	}
 	h.between = func() {
+		h.between = nil
 		if e := s.Unmap(a+4*PageSize, PageSize); e != 0 {
 			t.Fatal(e)
 		}
@@ -355,6 +356,39 @@ func TestFewOperations(t *testing.T) {
 		b := mustMap(t, s, 0, 64*PageSize, MapOpts{Prot: rw, Flags: anon})
 		s.Unmap(b, 64*PageSize)
 	})
+	h.end()
+	wantFree(t, m)
+}
+
+// TestProtectKeepsSharing: mprotect to writable must not give both sides of a fork the same frame.
+func TestProtectKeepsSharing(t *testing.T) {
+	m := newMem(t, 1024)
+	s := NewSpace(m, NoLimits)
+	h := newHost(t, s)
+	a := mustMap(t, s, 0, 64*PageSize, MapOpts{Prot: rw, Flags: anon})
+	for i := range Addr(64) {
+		h.wantStore(a+i*PageSize, i)
+	}
+	s.Protect(a, 64*PageSize, abi.PROT_READ)
+	c, _ := s.Fork()
+	h.flush()
+	hc := newHost(t, c)
+	for _, sp := range []*Space{s, c} {
+		if e := sp.Protect(a, 64*PageSize, rw); e != 0 {
+			t.Fatal(e)
+		}
+		audit(t, sp)
+	}
+	// one side has its own page in the middle of shared ones: a copy stops there
+	h.wantStore(a+10*PageSize, 77)
+	hc.wantStore(a+10*PageSize, 88)
+	for i := range Addr(64) {
+		h.wantStore(a+i*PageSize+8, i+100)
+	}
+	for i := range Addr(64) {
+		hc.wantLoad(a+i*PageSize+8, 0)
+	}
+	hc.end()
 	h.end()
 	wantFree(t, m)
 }

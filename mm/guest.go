@@ -127,8 +127,7 @@ func (s *Space) page(a Addr, write, force bool) []byte {
 			return nil
 		}
 	case p&pteWrite != 0:
-	case p&pteLost != 0 && s.ops.exposed && (s.ops.done < s.ops.loss || s.ops.hold > s.ops.done):
-		// A fork has just shared the page, and the guest's own threads may still write to it: see copyOnWrite.
+	case p&pteLost != 0 && s.ops.forking(): // just shared, and the guest's own threads may still write to it: see copyOnWrite
 	case force && p&pteAnon != 0 && s.mem.RefCount(p.frame()) == 1:
 	default:
 		return nil

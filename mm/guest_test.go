@@ -298,14 +298,6 @@ func TestBuf(t *testing.T) {
 	if n, e := b.Read(got); n != 2 || e != 0 {
 		t.Error("Skip over ranges:", n, e)
 	}
-	if n := testing.AllocsPerRun(100, func() {
-		b.SetOne(u, a, 100)
-		b.Write(got)
-		b.Set(u, iov2)
-		b.Read(got)
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
 	s.Release()
 	wantFree(t, m)
 }

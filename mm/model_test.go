@@ -57,7 +57,7 @@ func (w *world) pick() *process {
 
 func (w *world) span() (Addr, uint64) {
 	a := rapid.Uint64Range(0, arenaPages-1).Draw(w.t, "page")
-	n := rapid.Uint64Range(1, min(arenaPages-a, 48)).Draw(w.t, "pages")
+	n := rapid.Uint64Range(1, min(arenaPages-a, 64)).Draw(w.t, "pages")
 	return arena + a*PageSize, n * PageSize
 }
 
@@ -300,31 +300,58 @@ func (w *world) exit() {
 	w.procs = append(w.procs[:i], w.procs[i+1:]...)
 }
 
-// race lets another thread change the page table between the hand-out of operations and the first call.
+// race lets another thread change things between the hand-out of operations and each call.
 func (w *world) race() {
 	p := w.pick()
+	p.h.batch = rapid.IntRange(1, 6).Draw(w.t, "batch")
+	left := rapid.IntRange(1, 6).Draw(w.t, "changes")
 	p.h.between = func() {
-		for range rapid.IntRange(1, 4).Draw(w.t, "changes") {
-			switch rapid.IntRange(0, 3).Draw(w.t, "change") {
-			case 0:
-				w.unmapIn(p)
-			case 1:
-				w.protectIn(p)
-			case 2:
-				w.copyOutIn(p)
-			case 3:
-				w.seq++
-				p.s.Fault(w.addr(p), Write, direct{})
+		if left--; left < 0 {
+			return
+		}
+		switch rapid.IntRange(0, 6).Draw(w.t, "change") {
+		case 0, 1:
+			w.unmapIn(p)
+		case 2:
+			w.protectIn(p)
+		case 3:
+			w.copyOutIn(p)
+		case 4:
+			p.s.Fault(w.addr(p), Write, direct{})
+		case 5:
+			p.s.Rebuild()
+		case 6: // a fork whose child ends at once
+			if c, e := p.s.Fork(); e == 0 {
+				audit(w.t, c)
+				c.Release()
+				c.Detached()
 			}
 		}
+		p.h.check(false)
 	}
 	a, n := w.span()
 	for x := a; x < a+n; x += PageSize * 3 {
 		p.s.Fault(x, Write, direct{})
 	}
 	p.h.flush()
-	p.h.between = nil
+	p.h.between, p.h.batch = nil, 0
 	p.h.check(true)
+}
+
+// fill touches a long range, so that a fork shares it.
+func (w *world) fill() {
+	p := w.pick()
+	for a, n := w.addr(p), 48; n > 0; a, n = a+PageSize, n-1 {
+		v, want := p.expect(a, true)
+		if want != Resolved {
+			return
+		}
+		w.seq++
+		if r := p.h.store(a+8, w.seq); r != want {
+			w.t.Fatalf("store to %#x: %d, want %d", a, r, want)
+		}
+		*v = w.seq
+	}
 }
 
 func (w *world) disturb() {
@@ -393,6 +420,7 @@ func TestAgainstModel(t *testing.T) {
 			"advise":  func(*rapid.T) { w.advise() },
 			"store":   func(*rapid.T) { w.guestStore() },
 			"store2":  func(*rapid.T) { w.guestStore() },
+			"fill":    func(*rapid.T) { w.fill() },
 			"load":    func(*rapid.T) { w.guestLoad() },
 			"copy":    func(*rapid.T) { w.copyOutIn(w.pick()) },
 			"fork":    func(*rapid.T) { w.fork() },

@@ -24,6 +24,7 @@ type opList struct {
 
 	revoke uint64 // the last operation that takes a right away
 	loss   uint64 // the last one that takes it from a page that stays
+	forked uint64 // the last one of a Fork: until it is proven, no child of it runs
 
 	exposed bool // the stub may have mappings at all
 	vmas    int  // upper bound of the host's mappings
@@ -35,6 +36,9 @@ type waiting struct {
 	op  stub.Op
 	seq uint64
 }
+
+// forking says whether a Fork's operations are not proven yet.
+func (l *opList) forking() bool { return l.exposed && l.done < l.forked }
 
 func (l *opList) at(i int) *waiting { return &l.ring[(l.head+i)%opsMax] }
 
@@ -137,17 +141,22 @@ func (s *Space) dropAll() {
 	*l.at(0) = waiting{stub.Op{Kind: stub.OpUnmap, Len: stub.Start}, l.last}
 	l.n = 1
 	l.revoke, l.loss = l.last, l.last
+	if l.forking() {
+		l.forked = l.last
+	}
 }
 
 // clearHost forgets that the host maps anything of [start, end).
-func (s *Space) clearHost(start, end Addr) {
+func (s *Space) clearHost(start, end Addr) { s.clearBits(start, end, pteHostAll) }
+
+func (s *Space) clearBits(start, end Addr, bits pte) {
 	for a := start; a < end; {
 		l, from, to := s.table.next(a, end)
 		if l == nil {
 			return
 		}
 		for i := leafIndex(from); i <= leafIndex(to-1); i++ {
-			l.e[i] &^= pteHostAll
+			l.e[i] &^= bits
 		}
 		a = to
 	}
@@ -259,6 +268,9 @@ func (s *Space) Allows(op *stub.Op) bool {
 		}
 		s.stats.Stale++
 		s.ops.hold = max(s.ops.hold, s.revokeRange(op.Addr, op.Addr+op.Len))
+		if s.ops.forking() {
+			s.ops.forked = s.ops.hold
+		}
 	}
 	return false
 }

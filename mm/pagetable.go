@@ -23,7 +23,7 @@ const (
 	pteAnon pte = 1 << 9
 	// pteGuard: madvise(MADV_GUARD_INSTALL); such an entry has no frame.
 	pteGuard pte = 1 << 10
-	// pteLost: fork took the write bit; until that is proven (Space.lossSeq) other threads may still write to the frame.
+	// pteLost: fork took the write bit; until that is proven (opList.forked) other threads may still write to the frame.
 	pteLost pte = 1 << 11
 
 	// After all queued operations the host maps this page to this frame: readable, and writable, and executable.

@@ -48,8 +48,9 @@ type host struct {
 	ops   int
 	maps  int
 
-	// between runs after operations were handed out, before the first is made: another thread's doings
+	// between runs after operations were handed out, before each is made: another thread's doings
 	between func()
+	batch   int // operations taken at once; 0: 16
 }
 
 type hostPage struct {
@@ -63,15 +64,22 @@ func newHost(t tb, s *Space) *host { return &host{t: t, s: s, pages: map[Addr]ho
 func (h *host) flush() {
 	for {
 		var ops [16]stub.Op
-		n, seq := h.s.NextOps(ops[:])
+		batch := len(ops)
+		if h.batch > 0 {
+			batch = h.batch
+		}
+		n, seq := h.s.NextOps(ops[:batch])
 		if n == 0 {
+			// Whoever waited for an operation has been served: none is left.
+			if k := h.s.ops.held.Len(); k != 0 {
+				h.t.Fatalf("%d frames in quarantine with nothing to wait for", k)
+			}
 			return
 		}
-		if f := h.between; f != nil {
-			h.between = nil
-			f()
-		}
 		for i := range ops[:n] {
+			if f := h.between; f != nil {
+				f()
+			}
 			h.make(&ops[i])
 			h.check(false)
 		}

@@ -331,3 +331,15 @@ func TestRunAllocatesNothing(t *testing.T) {
 	}
 	th.Stub().Retire()
 }
+
+func BenchmarkStartAndRetire(b *testing.B) {
+	w := newWorld(b, getpidLoop)
+	for range b.N {
+		th, space, r := w.start(b)
+		if ev := th.Run(r); ev.Kind != Syscall {
+			b.Fatalf("%+v", ev)
+		}
+		th.Stub().Retire()
+		<-space.detached
+	}
+}

@@ -118,6 +118,25 @@ func (t *Thread) run(r *x86.Regs) Event {
 	}
 }
 
+// Flush has the operations that wait in the Space performed, and proven, while the guest thread stays in the kernel: for fork, whose
+// child must not share what other threads of the parent can still write. False: the stub is dead.
+func (t *Thread) Flush() bool {
+	t.user.Store(true) // to the watchdog this is like user mode: an honest stub is back at once
+	defer t.user.Store(false)
+	for {
+		flags := t.begin()
+		if t.nops == 0 {
+			return true
+		}
+		if !t.reply(flags | stub.AnswerReport) {
+			return false
+		}
+		if _, ok := t.perform(); !ok {
+			return false
+		}
+	}
+}
+
 // reply answers the report that the thread stands at: perform t.ops, then report or resume.
 func (t *Thread) reply(flags uint64) bool {
 	t.slot.Frame = t.base + uint64(t.frame)
@@ -194,10 +213,12 @@ func (t *Thread) clone(nt *Thread) bool {
 	t.ops[0] = stub.Op{Kind: stub.OpClone, Addr: nt.base + stub.SlotSize}
 	t.nops, t.head = 1, 0
 	t.slot.Ops[0] = t.ops[0]
+	t.user.Store(true)
 	ok := t.reply(stub.AnswerReport)
 	if ok {
 		_, ok = t.perform()
 	}
+	t.user.Store(false)
 	made := false
 	if ok && !t.failed {
 		// A thread that lies about a clone that failed has us wait for a report that never comes: the watchdog ends that.

@@ -91,7 +91,7 @@ func (b *bootCommand) Run(status *int) error {
 		return err
 	}
 	cfg := kernel.Config{
-		Archives: archives, Append: b.Append, Memory: int64(b.Mem), CPUs: b.Cpus, Command: b.command,
+		Archives: archives, Append: b.Append, Memory: int64(b.Mem), CPUs: b.Cpus, Command: b.command, Env: environment(len(b.command) > 0),
 		Log: func(level int, line string) { logGuest(log, level, line) },
 	}
 	term := openTerminal(&cfg)
@@ -113,6 +113,19 @@ func (b *bootCommand) Run(status *int) error {
 		}
 	}
 	return m.Close()
+}
+
+// environment is the first program's: what Linux gives an init, or what a login would give a command. Nothing of the host's goes in
+// but the kind of its terminal.
+func environment(command bool) []string {
+	if !command {
+		return []string{"HOME=/", "TERM=linux"}
+	}
+	kind := os.Getenv("TERM")
+	if kind == "" {
+		kind = "linux"
+	}
+	return []string{"PATH=/bbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "TERM=" + kind}
 }
 
 // archives reads what --initrd names, or finds the default.

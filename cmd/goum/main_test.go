@@ -192,8 +192,8 @@ func image(t *testing.T, files map[string]string) string {
 	for _, d := range []string{"bin", "dev", "etc", "proc", "root", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin"} {
 		put(cpio.Header{Name: d, Mode: cpio.TypeDir | 0o755}, nil)
 	}
-	put(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, RMajor: 5, RMinor: 1}, nil)
-	put(cpio.Header{Name: "dev/null", Mode: cpio.TypeChar | 0o666, RMajor: 1, RMinor: 3}, nil)
+	put(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, RDev: [2]uint32{5, 1}}, nil)
+	put(cpio.Header{Name: "dev/null", Mode: cpio.TypeChar | 0o666, RDev: [2]uint32{1, 3}}, nil)
 	for name, from := range files {
 		if target, ok := strings.CutPrefix(from, "-> "); ok {
 			put(cpio.Header{Name: name, Mode: cpio.TypeSymlink | 0o777}, []byte(target))

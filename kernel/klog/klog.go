@@ -48,15 +48,12 @@ const (
 type Record struct {
 	Seq      uint64
 	Time     clock.Time // since boot
-	Priority int        // facility<<3 | level
+	Level    int        // how bad it is, from Emerg to Debug
+	Facility int        // who says it: 0 the kernel, 1 a user
 	Text     string     // without the newline at the end
 }
 
-// Level is how bad it is, from Emerg to Debug.
-func (r Record) Level() int { return r.Priority & levelMask }
-
-// Facility is who says it: 0 the kernel, 1 a user.
-func (r Record) Facility() int { return r.Priority >> 3 }
+func (r *Record) priority() int { return r.Facility<<3 | r.Level }
 
 // Log is a kernel log.
 type Log struct {
@@ -98,7 +95,7 @@ func (l *Log) add(facility, level int, text string) {
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
-	r := Record{Priority: facility<<3 | level&levelMask, Text: strings.Clone(text)}
+	r := Record{Level: level & levelMask, Facility: facility, Text: strings.Clone(text)}
 	if l.clk != nil {
 		r.Time = l.clk.Monotonic()
 	}

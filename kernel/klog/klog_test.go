@@ -41,7 +41,7 @@ func TestKmsg(t *testing.T) {
 	clk := clock.NewVirtual(0)
 	l := New(clk)
 	var tapped []string
-	l.SetTap(func(r Record) { tapped = append(tapped, fmt.Sprintf("%d %d %s", r.Level(), r.Facility(), r.Text)) })
+	l.SetTap(func(r Record) { tapped = append(tapped, fmt.Sprintf("%d %d %s", r.Level, r.Facility, r.Text)) })
 	clk.Advance(1234567000)
 	l.Printk(Info, "Linux %d\n", 6)
 	k := open(t, l)

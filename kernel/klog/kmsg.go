@@ -16,7 +16,7 @@ const pollIn = sched.Mask(abi.EPOLLIN | abi.EPOLLRDNORM)
 // extended is a record as /dev/kmsg gives it.
 func (r *Record) extended() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d,%d,%d,-;", r.Priority, r.Seq, int64(r.Time)/abi.NsPerUsec)
+	fmt.Fprintf(&b, "%d,%d,%d,-;", r.priority(), r.Seq, int64(r.Time)/abi.NsPerUsec)
 	for i := range len(r.Text) {
 		if c := r.Text[i]; c < ' ' || c >= 127 || c == '\\' {
 			fmt.Fprintf(&b, `\x%02x`, c)

@@ -29,7 +29,7 @@ const (
 // lines is a record as syslog(2) gives it: each line with the priority and the time.
 func (r *Record) lines() string {
 	us := int64(r.Time) / abi.NsPerUsec
-	prefix := fmt.Sprintf("<%d>[%5d.%06d] ", r.Priority, us/1000000, us%1000000)
+	prefix := fmt.Sprintf("<%d>[%5d.%06d] ", r.priority(), us/1000000, us%1000000)
 	var b strings.Builder
 	for line := range strings.SplitSeq(r.Text, "\n") {
 		b.WriteString(prefix)

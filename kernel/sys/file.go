@@ -10,7 +10,7 @@ import (
 // fileCalls work on descriptors and open files.
 var fileCalls = Calls{
 	abi.SYS_CLOSE:           Def1("close", sysClose),
-	abi.SYS_CLOSE_RANGE:     Def3("close_range", sysCloseRange),
+	abi.SYS_CLOSE_RANGE:     Def3("close_range", sysCloseRange).Partial("CLOSE_RANGE_UNSHARE of a table that others use: EINVAL"),
 	abi.SYS_DUP:             Def1("dup", sysDup),
 	abi.SYS_DUP2:            Def2("dup2", sysDup2),
 	abi.SYS_DUP3:            Def3("dup3", sysDup3),
@@ -41,10 +41,8 @@ func sysCloseRange(t *task.Task, first, last Uint, flags Hex) (uint64, abi.Errno
 	if flags&^(abi.CLOSE_RANGE_UNSHARE|abi.CLOSE_RANGE_CLOEXEC) != 0 || first > last {
 		return 0, abi.EINVAL
 	}
-	if flags&abi.CLOSE_RANGE_UNSHARE != 0 {
-		if e := t.UnshareFDs(); e != 0 {
-			return 0, e
-		}
+	if flags&abi.CLOSE_RANGE_UNSHARE != 0 && t.FDs().Shared() {
+		return 0, abi.EINVAL
 	}
 	return 0, t.FDs().CloseRange(t.Caller(), uint32(first), uint32(last), flags&abi.CLOSE_RANGE_CLOEXEC != 0)
 }
@@ -327,10 +325,22 @@ func syncFile(t *task.Task, fd FD, data bool) (uint64, abi.Errno) {
 	return 0, o.Sync(t.Caller(), data)
 }
 
-// sysSync writes everything back: sync(2).
+// sysSync writes back all file systems that the caller can see: sync(2).
 func sysSync(t *task.Task) (uint64, abi.Errno) {
-	t.Caller().SyncAll()
+	c := t.Caller()
+	for _, m := range vfs.MountLines(c.Root()) {
+		if l, e := c.Walk(vfs.Location{}, m.Point, vfs.Follow); e == 0 {
+			syncSuper(c, l)
+		}
+	}
 	return 0, 0
+}
+
+func syncSuper(c *vfs.Caller, l vfs.Location) abi.Errno {
+	if s, ok := l.Dentry.Super().FS.(vfs.SuperSyncer); ok {
+		return s.Sync(c)
+	}
+	return 0
 }
 
 func sysSyncfs(t *task.Task, fd FD) (uint64, abi.Errno) {
@@ -339,10 +349,7 @@ func sysSyncfs(t *task.Task, fd FD) (uint64, abi.Errno) {
 		return 0, e
 	}
 	defer o.Unref()
-	if s, ok := o.Loc.Dentry.Super().FS.(vfs.SuperSyncer); ok {
-		return 0, s.Sync(t.Caller())
-	}
-	return 0, 0
+	return 0, syncSuper(t.Caller(), o.Loc)
 }
 
 func sysFallocate(t *task.Task, fd FD, mode Int, off, length Off) (uint64, abi.Errno) {

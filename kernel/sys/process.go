@@ -40,7 +40,7 @@ var processCalls = Calls{
 	abi.SYS_PRLIMIT64:       Def4("prlimit64", sysPrlimit64),
 	abi.SYS_GETRUSAGE:       Def2("getrusage", sysGetrusage),
 	abi.SYS_TIMES:           Def1("times", sysTimes),
-	abi.SYS_UNSHARE:         Def1("unshare", sysUnshare).Partial("CLONE_FS, CLONE_FILES, CLONE_NEWNS and CLONE_SYSVSEM; no other namespaces: EINVAL"),
+	abi.SYS_UNSHARE:         Def1("unshare", sysUnshare).Partial("CLONE_NEWNS; no other namespaces, and nothing that another thread uses too: EINVAL"),
 	abi.SYS_SETNS:           Absent("setns", abi.ENOSYS, "no namespaces (CONFIG_NAMESPACES=n)"),
 	abi.SYS_KCMP:            Def5("kcmp", sysKcmp).Partial("KCMP_FILE, VM, FILES, FS, SIGHAND; no KCMP_EPOLL_TFD"),
 }
@@ -359,11 +359,8 @@ func sysUnshare(t *task.Task, flags CloneFlags) (uint64, abi.Errno) {
 	if flags&abi.CLONE_NEWNS != 0 && !t.Cred().Has(abi.CAP_SYS_ADMIN) {
 		return 0, abi.EPERM
 	}
-	if flags&(abi.CLONE_FS|abi.CLONE_NEWNS) != 0 {
-		t.UnshareDirs()
-	}
-	if flags&abi.CLONE_FILES != 0 {
-		t.UnshareFDs()
+	if flags&(abi.CLONE_FS|abi.CLONE_NEWNS) != 0 && t.Dirs().Shared() || flags&abi.CLONE_FILES != 0 && t.FDs().Shared() {
+		return 0, abi.EINVAL
 	}
 	if flags&abi.CLONE_NEWNS != 0 {
 		return 0, t.Caller().Unshare(t.Dirs())

@@ -147,9 +147,11 @@ type Table struct {
 type unknownCount struct{ key, n atomic.Uint64 }
 
 // New joins the families. A duplicate or a number out of range is a mistake of ours, found by any test that boots: it panics.
-func New() *Table {
+func New() *Table { return join(families()...) }
+
+func join(families ...Calls) *Table {
 	tb := new(Table)
-	for _, f := range families() {
+	for _, f := range families {
 		for nr, c := range f {
 			switch {
 			case int(nr) >= MaxCall:

@@ -40,9 +40,6 @@ func (t *Task) setCred(c *cred.Cred) {
 
 // Prlimit is prlimit(2): pid 0 is t's process; set nil only asks. EINVAL, ESRCH, EPERM.
 func (t *Task) Prlimit(pid int32, res int, set *abi.Rlimit64) (old abi.Rlimit64, e abi.Errno) {
-	if set != nil && (res < 0 || res >= abi.RLIM_NLIMITS) {
-		return old, abi.EINVAL
-	}
 	p := t.Process
 	if pid != 0 {
 		tr := t.System.Tree

@@ -337,6 +337,7 @@ func (t *Task) change(m *Memory, stub Stub, g *program) {
 		t.Stub.Park()
 	}
 	t.Stub = stub.First()
+	t.adopt()
 	if old != nil {
 		old.leave()
 	}
@@ -362,6 +363,7 @@ func (t *Task) change(m *Memory, stub Stub, g *program) {
 		t.mu.Lock()
 		t.fds = own
 		t.mu.Unlock()
+		own.SetLimits(p.Limits)
 	}
 	t.fds.CloseOnExec(&t.caller)
 
@@ -392,7 +394,6 @@ func (t *Task) change(m *Memory, stub Stub, g *program) {
 	m.mu.Unlock()
 	g.file.Ref()
 	g.file.Loc.Node().VFS().DenyWrite()
-	t.adopt()
 }
 
 // platform is what AT_PLATFORM points to.

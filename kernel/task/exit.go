@@ -193,7 +193,7 @@ func (t *Task) reparent() {
 		c.leader.parent = heir
 		for _, o := range c.sig.threads {
 			if sig := o.deathSig.Load(); sig != 0 {
-				info := signal.User(int(sig), abi.SI_USER, 0, 0)
+				info := signal.User(int(sig), abi.SI_USER, p.PID, t.Cred().UID)
 				o.Process.Send(&info)
 			}
 		}

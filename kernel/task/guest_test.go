@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type machine struct {
 	root  *memDir
 	seats atomic.Int64 // stub threads in use
 	stubs atomic.Int64 // stubs in use
+	fail  atomic.Bool  // the host has no more stubs to give
 	off   chan int32   // the status that PowerOff got
 
 	mu       sync.Mutex
@@ -60,10 +62,15 @@ func (m *machine) seat(h *stubHouse) *seat {
 	return s
 }
 
-func (s *seat) NewThread() (StubThread, abi.Errno) { return s.m.seat(s.stub), 0 }
-func (s *seat) XState() []byte                     { return append([]byte(nil), s.img...) }
-func (s *seat) SetXState(img []byte)               { copy(s.img, img) }
-func (s *seat) Kick()                              { s.kicks.Add(1) }
+func (s *seat) NewThread() (StubThread, abi.Errno) {
+	if s.m.fail.Load() {
+		return nil, abi.EAGAIN
+	}
+	return s.m.seat(s.stub), 0
+}
+func (s *seat) XState() []byte       { return append([]byte(nil), s.img...) }
+func (s *seat) SetXState(img []byte) { copy(s.img, img) }
+func (s *seat) Kick()                { s.kicks.Add(1) }
 func (s *seat) Park() {
 	if !s.used.Swap(false) {
 		s.m.t.Error("a stub thread is parked twice")
@@ -81,6 +88,9 @@ func (h *stubHouse) Retire() {
 }
 
 func (m *machine) New(space *mm.Space) (Stub, error) {
+	if m.fail.Load() {
+		return nil, errors.New("no stub")
+	}
 	m.stubs.Add(1)
 	return &stubHouse{m: m, space: space}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"goum/arch/abi"
-	"goum/kernel/cred"
 	"goum/kernel/signal"
 )
 
@@ -553,5 +552,56 @@ func TestSetCred(t *testing.T) {
 			t.Errorf("%d of root's are counted at the end", n)
 		}
 	})
-	_ = cred.Root
+}
+
+// TestNoStub: a host that has no more stubs is EAGAIN for fork and clone, ENOMEM for exec, and leaves nothing behind.
+func TestNoStub(t *testing.T) {
+	m := newMachine(t)
+	m.root.put("prog", 0o755, image(2, textAt, ""))
+	m.run(func(g *guest) {
+		free := m.sys.Memory.Stats()
+		m.fail.Store(true)
+		for range 3 {
+			if _, e := g.clone(CloneArgs{ExitSignal: abi.SIGCHLD}, func(*guest) {}); e != abi.EAGAIN {
+				t.Errorf("fork: %s", e.Name())
+			}
+			if _, e := g.clone(CloneArgs{Flags: threadFlags}, func(*guest) {}); e != abi.EAGAIN {
+				t.Errorf("clone: %s", e.Name())
+			}
+			if e := g.exec(ExecArgs{Path: "/prog"}); e != abi.ENOMEM {
+				t.Errorf("exec: %s", e.Name())
+			}
+		}
+		if n, _, _ := m.sys.Tree.Counts(); n != 1 || g.Cred().User.Processes.Load() != 1 || m.seats.Load() != 1 || m.stubs.Load() != 1 {
+			t.Errorf("%d tasks, %d counted, %d seats, %d stubs", n, g.Cred().User.Processes.Load(), m.seats.Load(), m.stubs.Load())
+		}
+		if now := m.sys.Memory.Stats(); now.Free < free.Free-1 { // a page of the scratch area may have been touched
+			t.Errorf("%d frames were free, now %d", free.Free, now.Free)
+		}
+		m.fail.Store(false)
+		g.fork(func(c *guest) { c.exit(0) })
+		g.wait(-1, 0)
+	})
+}
+
+func TestUnshare(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		var done atomic.Bool
+		g.thread(func(o *guest) {
+			if o.Dirs() != g.Dirs() || o.FDs() != g.FDs() {
+				t.Error("threads share their directories and descriptors")
+			}
+			for flags, want := range map[uint64]abi.Errno{abi.CLONE_NEWNS: abi.EINVAL, abi.CLONE_THREAD: abi.EINVAL, abi.CLONE_VM: abi.EINVAL, 1 << 40: abi.EINVAL, 0: 0, abi.CLONE_FS | abi.CLONE_FILES: 0} {
+				if e := o.Unshare(flags); e != want {
+					t.Errorf("unshare(%#x) = %s, want %s", flags, e.Name(), want.Name())
+				}
+			}
+			if o.Dirs() == g.Dirs() || o.FDs() == g.FDs() || o.Caller().Dirs != o.Dirs() {
+				t.Error("unshare left them shared")
+			}
+			done.Store(true)
+		})
+		g.until("the thread", done.Load)
+	})
 }

@@ -258,12 +258,17 @@ func (t *Task) wanted() signal.Set {
 	return (t.sig.pending.Pending() | t.Process.sig.shared.Pending()) &^ t.sig.mask
 }
 
-// signalPending says whether t has to look at signals: one may come any time after.
+// signalPending says whether t has to look at signals: one may come any time after. If not, an interruption was for what
+// another thread has taken since, and must not end the next sleep. Only t's own goroutine.
 func (t *Task) signalPending() bool {
 	s := &t.Process.sig
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.mustLook()
+	if t.mustLook() {
+		return true
+	}
+	t.Thread.ClearInterrupt()
+	return false
 }
 
 func (t *Task) mustLook() bool {

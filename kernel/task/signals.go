@@ -307,19 +307,25 @@ func (t *Task) TimedWait(set signal.Set, info *signal.Info, deadline clock.Time)
 	t.sig.mask &^= set
 	s.mu.Unlock()
 
-	out := s.arrived.Wait(t.Thread, sched.Any, deadline, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		sig = t.dequeue(^set, info)
-		return sig != 0
-	})
+	out := sched.Interrupted
+	for out == sched.Interrupted {
+		out = s.arrived.Wait(t.Thread, sched.Any, deadline, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			sig = t.dequeue(^set, info)
+			return sig != 0
+		})
+		if out == sched.Interrupted && t.signalPending() {
+			break // else another thread took what we were woken for
+		}
+	}
 	s.mu.Lock()
 	if sig == 0 {
 		sig = t.dequeue(^set, info)
 	}
 	t.setMask(t.sig.mask | t.sig.waiting)
 	t.sig.waiting = 0
-	if sig != 0 && t.wanted() == 0 && !t.sig.mustStop && !s.ending {
+	if !t.mustLook() {
 		t.Thread.ClearInterrupt() // it was for the signal that we take ourselves
 	}
 	s.mu.Unlock()

@@ -753,3 +753,169 @@ func TestSignalQueue(t *testing.T) {
 		g.SignalQueue().Remove(w)
 	})
 }
+
+// TestRetarget: a thread that was woken for a signal of its process, and now blocks it or ends, leaves it to another.
+func TestRetarget(t *testing.T) {
+	for _, how := range []string{"blocks", "ends"} {
+		t.Run(how, func(t *testing.T) {
+			m := newMachine(t)
+			m.run(func(g *guest) {
+				var by atomic.Int32
+				g.on(abi.SIGUSR1, 0, func(g *guest, _ int) { by.Store(g.TID) })
+				id := g.thread(func(o *guest) {
+					o.pause()
+					o.until("the end", func() bool { return by.Load() != 0 })
+				})
+				g.until("the thread", func() bool { return m.asleep(id) })
+				if how == "blocks" {
+					// In the kernel, between the arrival and the delivery.
+					g.call(abi.SYS_RT_SIGPROCMASK, func() (uint64, abi.Errno) {
+						g.Kill(1, abi.SIGUSR1)
+						_, e := g.ChangeMask(abi.SIG_BLOCK, signal.Of(abi.SIGUSR1))
+						return 0, e
+					})
+				} else {
+					g.call(abi.SYS_EXIT, func() (uint64, abi.Errno) {
+						g.Kill(1, abi.SIGUSR1)
+						g.Task.Exit(0)
+						return 0, 0
+					})
+				}
+				g.until("the handler", func() bool { return by.Load() != 0 })
+				if by.Load() != id {
+					t.Errorf("handled by %d, want %d", by.Load(), id)
+				}
+			})
+		})
+	}
+}
+
+// TestStopsAndConts: the one throws away what is pending of the other, even where it is ignored.
+func TestStopsAndConts(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		stops := signal.Of(abi.SIGTSTP, abi.SIGTTIN, abi.SIGTTOU)
+		g.mask(abi.SIG_SETMASK, stops|signal.Of(abi.SIGCONT))
+		g.kill(1, abi.SIGTSTP)
+		g.TgKill(1, 1, abi.SIGTTIN)
+		if g.Pending() != signal.Of(abi.SIGTSTP, abi.SIGTTIN) {
+			t.Errorf("pending %x", g.Pending())
+		}
+		g.kill(1, abi.SIGCONT)
+		if g.Pending() != signal.Of(abi.SIGCONT) {
+			t.Errorf("after SIGCONT: %x", g.Pending())
+		}
+		g.kill(1, abi.SIGTTOU)
+		if g.Pending() != signal.Of(abi.SIGTTOU) {
+			t.Errorf("after a stop: %x", g.Pending())
+		}
+		g.action(abi.SIGCONT, abi.SIG_IGN, 0)
+		g.mask(abi.SIG_UNBLOCK, signal.Of(abi.SIGCONT))
+		g.kill(1, abi.SIGCONT)
+		if g.Pending() != 0 {
+			t.Errorf("after an ignored SIGCONT: %x", g.Pending())
+		}
+	})
+}
+
+// TestFaultFirst: what the instruction caused is handled before what others sent, though its number is higher.
+func TestFaultFirst(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		var order []int
+		for _, s := range []int32{abi.SIGHUP, abi.SIGILL, abi.SIGSEGV} {
+			a := signal.Action{Handler: m.handler(func(_ *guest, sig int) { order = append(order, sig) }), Flags: abi.SA_RESTORER, Mask: signal.All}
+			g.SetAction(s, &a)
+		}
+		g.call(0, func() (uint64, abi.Errno) {
+			g.Kill(1, abi.SIGHUP)
+			g.Kill(1, abi.SIGILL) // sent, not caused
+			i := signal.Fault(abi.SIGSEGV, abi.SEGV_MAPERR, 0)
+			g.Force(&i)
+			return 0, 0
+		})
+		if want := []int{abi.SIGSEGV, abi.SIGILL, abi.SIGHUP}; !slices.Equal(order, want) {
+			t.Errorf("order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestInherited(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		tty := new(fakeTTY)
+		g.mask(abi.SIG_SETMASK, signal.Of(abi.SIGUSR1))
+		g.kill(1, abi.SIGUSR1)
+		g.SetTerminal(tty)
+		g.fork(func(c *guest) {
+			if c.Mask() != signal.Of(abi.SIGUSR1) || c.Pending() != 0 {
+				t.Errorf("mask %x, pending %x: the one is inherited, the other is not", c.Mask(), c.Pending())
+			}
+			if c.Terminal() != signal.Terminal(tty) {
+				t.Error("the terminal is inherited")
+			}
+			c.SetSID()
+			if c.Terminal() != nil {
+				t.Error("setsid gives the terminal up")
+			}
+		})
+		g.wait(-1, 0)
+	})
+}
+
+// TestRestartCall: a handler's return ends what restart_syscall could have gone on with.
+func TestRestartCall(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		g.on(abi.SIGUSR1, 0, func(*guest, int) {})
+		g.call(abi.SYS_NANOSLEEP, func() (uint64, abi.Errno) {
+			g.Kill(1, abi.SIGUSR1)
+			return 0, g.RestartWith(func(*Task) (uint64, abi.Errno) { t.Error("goes on"); return 0, 0 })
+		})
+		if _, e := g.RestartCall(); e != abi.EINTR {
+			t.Errorf("restart_syscall: %s", e.Name())
+		}
+	})
+}
+
+// TestExits: a pidfd's queue.
+func TestExits(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		id := g.fork(func(c *guest) { c.pause() })
+		p := m.sys.Tree.FindProcess(id)
+		var woken atomic.Int32
+		w := sched.NewWaiter(abi.POLLIN, func(sched.Mask) { woken.Add(1) })
+		p.Exits().Add(w)
+		if p.Dead() {
+			t.Error("dead already")
+		}
+		g.kill(id, abi.SIGKILL)
+		g.wait(id, 0)
+		if woken.Load() != 1 || !p.Dead() {
+			t.Errorf("woken %d times, dead %t", woken.Load(), p.Dead())
+		}
+		p.Exits().Remove(w)
+		if e := g.Signal(p, &signal.Info{Signo: 0}); e != abi.ESRCH {
+			t.Errorf("a signal for a process that is gone: %s", e.Name())
+		}
+	})
+}
+
+// TestStaleInterrupt: what another thread has taken does not make a wait spin, or end.
+func TestStaleInterrupt(t *testing.T) {
+	m := newMachine(t)
+	m.run(func(g *guest) {
+		me := g.PID()
+		g.on(abi.SIGUSR1, 0, func(*guest, int) {})
+		g.fork(func(c *guest) {
+			c.until("sleep", func() bool { return m.asleep(me) })
+			c.kill(me, abi.SIGUSR1)
+		})
+		g.Thread.Interrupt()
+		if e := g.pause(); e != abi.EINTR {
+			t.Errorf("pause: %s", e.Name())
+		}
+		g.wait(-1, 0)
+	})
+}

@@ -165,6 +165,51 @@ func (t *Task) SetName(name string) {
 	t.comm = name
 }
 
+// State is the letter of /proc/PID/stat for t: Z and T are of its process, the rest the scheduler knows.
+func (t *Task) State() byte {
+	tr := t.System.Tree
+	tr.mu.Lock()
+	dead, zombie := t.dead, t.Process.state == zombie
+	tr.mu.Unlock()
+	switch {
+	case zombie || dead && t == t.Process.leader:
+		return 'Z'
+	case dead:
+		return 'X'
+	case t.Stopped():
+		return 'T'
+	}
+	return t.Thread.State()
+}
+
+// Unshare is unshare(2): t gets descriptors (CLONE_FILES) and root and working directory (CLONE_FS) of its own. EINVAL: what is
+// not there, or what a process with other threads, or that shares its memory, cannot do.
+func (t *Task) Unshare(flags uint64) abi.Errno {
+	const threads = abi.CLONE_THREAD | abi.CLONE_SIGHAND | abi.CLONE_VM
+	if flags&^(threads|abi.CLONE_FS|abi.CLONE_FILES|abi.CLONE_SYSVSEM) != 0 {
+		return abi.EINVAL
+	}
+	if flags&threads != 0 && len(t.Process.Threads()) > 1 || flags&(abi.CLONE_SIGHAND|abi.CLONE_VM) != 0 && t.memory.Shared() {
+		return abi.EINVAL
+	}
+	dirs, fds := t.dirs, t.fds
+	if flags&abi.CLONE_FS != 0 && dirs.Shared() {
+		dirs = dirs.Copy()
+	}
+	if flags&abi.CLONE_FILES != 0 {
+		fds = fds.Unshare(&t.caller)
+	}
+	old := t.dirs
+	t.mu.Lock()
+	t.dirs, t.fds = dirs, fds
+	t.mu.Unlock()
+	t.caller.Dirs = dirs
+	if old != dirs {
+		old.Release()
+	}
+	return 0
+}
+
 // CountFault adds a page fault to t's accounts: major if it waited for a file.
 func (t *Task) CountFault(major bool) {
 	if major {

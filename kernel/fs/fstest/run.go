@@ -756,7 +756,7 @@ func random(s *Session, seed uint64, n int) {
 		case 10:
 			s.Mknod(path(), abi.S_IFIFO|0o644, 0)
 		case 11, 12, 13:
-			if f := s.Open(path(), flags[r.IntN(len(flags))], 0o755|uint32(r.IntN(0o10000))); f >= 0 && !fifo(s, f) {
+			if f := s.Open(path(), flags[r.IntN(len(flags))]|abi.O_NONBLOCK, 0o755|uint32(r.IntN(0o10000))); f >= 0 && !fifo(s, f) {
 				fds = append(fds, f)
 			}
 		case 14:

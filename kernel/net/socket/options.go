@@ -160,9 +160,6 @@ func (s *Socket) setOption(c *vfs.Caller, name int32, val []byte) abi.Errno {
 		return setTimeo(&s.sndTimeo, val)
 	case abi.SO_PEEK_OFF:
 		if p, ok := s.Ops.(PeekOffsetter); ok {
-			if v < -1 {
-				return abi.EINVAL
-			}
 			return p.SetPeekOff(v)
 		}
 		return abi.EOPNOTSUPP

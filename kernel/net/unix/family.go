@@ -55,6 +55,7 @@ func (f *Family) Create(c *vfs.Caller, s *socket.Socket) abi.Errno {
 	default:
 		return abi.ESOCKTNOSUPPORT
 	}
+	s.Protocol = 0 // as Linux shows it
 	f.newSock(s)
 	return 0
 }

@@ -252,7 +252,7 @@ func (k *sock) sendPacket(c *vfs.Caller, src *mm.Buf, flags uint32, m *socket.Ms
 		if e := k.f.net.ParseSCM(c, m, true); e != 0 {
 			return 0, e
 		}
-		p.cred = m.Cred
+		p.cred, p.hasCred = m.Cred, m.Explicit
 	} else {
 		p.cred = socket.CallerCred(c)
 	}
@@ -391,7 +391,7 @@ func (k *sock) deliver(other *sock, p *packet) (full bool, e abi.Errno) {
 	case p.files != nil && !other.s.PassRights():
 		return false, abi.EPERM
 	}
-	p.hasCred = true
+	p.hasCred = p.hasCred || k.s.PassCred() || other.s.PassCred()
 	q := &other.pkts
 	q.mu.Lock()
 	defer q.mu.Unlock()

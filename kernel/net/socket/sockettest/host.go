@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -14,12 +15,15 @@ import (
 )
 
 // host is the calls on the host's Linux.
-type host struct{ fds []int }
+type host struct {
+	mu  sync.Mutex
+	fds []int
+}
 
 func onHost(t *testing.T, newNet bool, script func(s *Session)) *Session {
 	s := &Session{T: t, Host: true}
 	h := &host{}
-	s.sys = h
+	s.Calls = h
 	skip := make(chan string, 1)
 	go func() {
 		defer close(skip)
@@ -61,6 +65,8 @@ func ptr(b []byte) uintptr {
 }
 
 func (h *host) fd(n int) uintptr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if n < 0 || n >= len(h.fds) {
 		return ^uintptr(0)
 	}
@@ -71,6 +77,8 @@ func (h *host) add(fd int, e abi.Errno) (int, abi.Errno) {
 	if e != 0 {
 		return -1, e
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.fds = append(h.fds, fd)
 	return len(h.fds) - 1, 0
 }
@@ -217,6 +225,8 @@ func (h *host) Poll(fd int) uint32 {
 func (h *host) NonBlock(fd int, on bool) { unix.SetNonblock(int(h.fd(fd)), on) }
 
 func (h *host) Close(fd int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if fd >= 0 && fd < len(h.fds) && h.fds[fd] >= 0 {
 		unix.Close(h.fds[fd])
 		h.fds[fd] = -1
@@ -226,11 +236,11 @@ func (h *host) Close(fd int) {
 func (h *host) Pid() int32         { return int32(os.Getpid()) }
 func (h *host) Unlink(path string) { os.Remove(path) }
 
-func (h *host) Go(f func()) func() {
+func (h *host) Go(f func(x Calls)) func() {
 	done := make(chan bool)
 	go func() {
 		defer close(done)
-		f()
+		f(h)
 	}()
 	return func() { <-done }
 }

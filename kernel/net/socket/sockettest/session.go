@@ -23,8 +23,8 @@ type Received struct {
 	Flags   int
 }
 
-// sys is what a side can do. Errors are errnos; descriptors are the Session's.
-type sys interface {
+// Calls is what a side can do. Errors are errnos; descriptors are the Session's.
+type Calls interface {
 	Socket(family, typ, proto int) (int, abi.Errno)
 	Pair(family, typ, proto int) (int, int, abi.Errno)
 	Bind(fd int, addr []byte) abi.Errno
@@ -42,8 +42,8 @@ type sys interface {
 	Close(fd int)
 	Pid() int32
 	Unlink(path string)
-	// Go runs f at the same time; wait awaits it.
-	Go(f func()) (wait func())
+	// Go runs f at the same time, with the same descriptors; wait awaits it.
+	Go(f func(x Calls)) (wait func())
 	// Pause gives others time to come to a wait.
 	Pause()
 	Ioctl(fd int, cmd uint32, arg []byte) abi.Errno
@@ -51,7 +51,7 @@ type sys interface {
 
 // Session is one side of a comparison.
 type Session struct {
-	sys
+	Calls
 	T       testing.TB
 	Host    bool
 	lines   []string
@@ -83,42 +83,42 @@ func name(e abi.Errno) string {
 
 // Socket and the others are the calls, logged.
 func (s *Session) Socket(family, typ, proto int) int {
-	fd, e := s.sys.Socket(family, typ, proto)
+	fd, e := s.Calls.Socket(family, typ, proto)
 	s.Log("socket %d %#x %d: %s", family, typ, proto, name(e))
 	return fd
 }
 
 // Pair is socketpair(2).
 func (s *Session) Pair(family, typ, proto int) (int, int) {
-	a, b, e := s.sys.Pair(family, typ, proto)
+	a, b, e := s.Calls.Pair(family, typ, proto)
 	s.Log("socketpair %d %#x %d: %s", family, typ, proto, name(e))
 	return a, b
 }
 
 // Bind is bind(2).
 func (s *Session) Bind(fd int, addr []byte) abi.Errno {
-	e := s.sys.Bind(fd, addr)
+	e := s.Calls.Bind(fd, addr)
 	s.Log("bind %d %q: %s", fd, addr, name(e))
 	return e
 }
 
 // Connect is connect(2).
 func (s *Session) Connect(fd int, addr []byte) abi.Errno {
-	e := s.sys.Connect(fd, addr)
+	e := s.Calls.Connect(fd, addr)
 	s.Log("connect %d %q: %s", fd, addr, name(e))
 	return e
 }
 
 // Listen is listen(2).
 func (s *Session) Listen(fd, backlog int) abi.Errno {
-	e := s.sys.Listen(fd, backlog)
+	e := s.Calls.Listen(fd, backlog)
 	s.Log("listen %d %d: %s", fd, backlog, name(e))
 	return e
 }
 
 // Accept is accept4(2).
 func (s *Session) Accept(fd, flags int) int {
-	n, addr, e := s.sys.Accept(fd, flags)
+	n, addr, e := s.Calls.Accept(fd, flags)
 	s.Log("accept %d: %q %s", fd, addr, name(e))
 	return n
 }
@@ -128,14 +128,14 @@ func (s *Session) Send(fd int, data string, flags int) int { return s.SendTo(fd,
 
 // SendTo is sendto(2).
 func (s *Session) SendTo(fd int, data string, flags int, addr []byte) int {
-	n, e := s.sys.Send(fd, []byte(data), flags, addr, nil, nil)
+	n, e := s.Calls.Send(fd, []byte(data), flags, addr, nil, nil)
 	s.Log("send %d %.20q(%d) %#x to %q: %d %s", fd, data, len(data), flags, addr, n, name(e))
 	return n
 }
 
 // SendMsg is sendmsg(2) with ancillary data, and descriptors if there are some.
 func (s *Session) SendMsg(fd int, data string, flags int, control []byte, files ...int) int {
-	n, e := s.sys.Send(fd, []byte(data), flags, nil, control, files)
+	n, e := s.Calls.Send(fd, []byte(data), flags, nil, control, files)
 	s.Log("sendmsg %d %q %#x control %d files %v: %d %s", fd, data, flags, len(control), files, n, name(e))
 	return n
 }
@@ -145,7 +145,7 @@ func (s *Session) Recv(fd, n, flags int) Received { return s.RecvMsg(fd, n, flag
 
 // RecvMsg is recvmsg(2).
 func (s *Session) RecvMsg(fd, n, flags, room int) Received {
-	r, e := s.sys.Recv(fd, n, flags, room)
+	r, e := s.Calls.Recv(fd, n, flags, room)
 	s.Log("recv %d %d %#x room %d: %d %.40q from %q control %s files %d flags %#x %s", fd, n, flags, room, r.N, r.Data, r.Addr, s.shown(r.Control),
 		len(r.Files), r.Flags, name(e))
 	return r
@@ -180,12 +180,12 @@ func (s *Session) shown(b []byte) string {
 
 // Shutdown is shutdown(2).
 func (s *Session) Shutdown(fd, how int) {
-	s.Log("shutdown %d %d: %s", fd, how, name(s.sys.Shutdown(fd, how)))
+	s.Log("shutdown %d %d: %s", fd, how, name(s.Calls.Shutdown(fd, how)))
 }
 
 // SetOpt is setsockopt(2).
 func (s *Session) SetOpt(fd, level, opt int, val []byte) {
-	s.Log("setsockopt %d %d %d %x: %s", fd, level, opt, val, name(s.sys.SetOpt(fd, level, opt, val)))
+	s.Log("setsockopt %d %d %d %x: %s", fd, level, opt, val, name(s.Calls.SetOpt(fd, level, opt, val)))
 }
 
 // SetInt is SetOpt of an int.
@@ -195,34 +195,34 @@ func (s *Session) SetInt(fd, level, opt, v int) {
 
 // GetOpt is getsockopt(2).
 func (s *Session) GetOpt(fd, level, opt, room int) []byte {
-	v, e := s.sys.GetOpt(fd, level, opt, room)
+	v, e := s.Calls.GetOpt(fd, level, opt, room)
 	s.Log("getsockopt %d %d %d %d: %x %s", fd, level, opt, room, v, name(e))
 	return v
 }
 
 // Name is getsockname(2) and getpeername(2).
 func (s *Session) Name(fd int, peer bool) []byte {
-	a, e := s.sys.Name(fd, peer)
+	a, e := s.Calls.Name(fd, peer)
 	s.Log("name %d %v: %q %s", fd, peer, a, name(e))
 	return a
 }
 
 // Poll is what poll(2) says of all events, without waiting.
 func (s *Session) Poll(fd int) uint32 {
-	m := s.sys.Poll(fd)
+	m := s.Calls.Poll(fd)
 	s.Log("poll %d: %#x", fd, m)
 	return m
 }
 
 // Close is close(2).
 func (s *Session) Close(fd int) {
-	s.sys.Close(fd)
+	s.Calls.Close(fd)
 	s.Log("close %d", fd)
 }
 
 // Ioctl is ioctl(2) with a buffer.
 func (s *Session) Ioctl(fd int, cmd uint32, arg []byte) abi.Errno {
-	e := s.sys.Ioctl(fd, cmd, arg)
+	e := s.Calls.Ioctl(fd, cmd, arg)
 	s.Log("ioctl %d %#x: %x %s", fd, cmd, arg, name(e))
 	return e
 }
@@ -271,7 +271,7 @@ func Compare(t *testing.T, m *Machine, newNet bool, script func(s *Session)) {
 	host := onHost(t, newNet, script)
 	ours := &Session{T: t}
 	m.Run(func(v *Virtual) {
-		ours.sys = v
+		ours.Calls = v
 		script(ours)
 		v.done()
 	})

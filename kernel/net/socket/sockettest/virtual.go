@@ -53,7 +53,7 @@ func NewMachine(t testing.TB, cpus int) *Machine {
 }
 
 func newRoot(vs *vfs.System, mem *physmem.Memory) *vfs.Super {
-	return vfs.NewSuper(vs, "tmpfs", nil, tmpfs.New(vs, pagecache.New(mem), tmpfs.Options{Mode: 0o755}).Root())
+	return tmpfs.New(vs, pagecache.New(mem), tmpfs.Options{Mode: 0o755}).Super()
 }
 
 // Caller is a root user's caller on thread th.
@@ -86,14 +86,19 @@ func (m *Machine) Wait() {
 
 // Run runs f as a session of its own.
 func (m *Machine) Run(f func(v *Virtual)) {
-	m.Spawn("session", func(c *vfs.Caller) { f(&Virtual{m: m, c: c}) })
+	m.Spawn("session", func(c *vfs.Caller) { f(&Virtual{m: m, c: c, table: new(table)}) })
 	m.Wait()
 }
 
 // Virtual is the calls on goum's sockets. It is used by one thread at a time, but for what Go starts.
 type Virtual struct {
-	m  *Machine
-	c  *vfs.Caller
+	m *Machine
+	c *vfs.Caller
+	*table
+}
+
+// table is the descriptors.
+type table struct {
 	mu sync.Mutex
 	f  []*vfs.Open
 }
@@ -368,24 +373,15 @@ func (v *Virtual) Pid() int32 { return v.c.Tgid }
 // Unlink removes a file.
 func (v *Virtual) Unlink(path string) { v.c.Unlink(vfs.Location{}, path) }
 
-// Go runs f on a thread of its own, with the session's calls.
-func (v *Virtual) Go(f func()) func() {
+// Go runs f on a thread of its own.
+func (v *Virtual) Go(f func(x Calls)) func() {
 	done := make(chan bool)
-	old := v.c
-	var th *sched.Thread
-	started := make(chan bool)
-	th = v.m.Spawn("go", func(c *vfs.Caller) {
+	v.m.Spawn("go", func(c *vfs.Caller) {
 		defer close(done)
-		v.swap(c)
-		close(started)
-		f()
+		f(&Virtual{v.m, c, v.table})
 	})
-	old.Thread.Outside(func() { <-started })
-	_ = th
-	return func() { old.Thread.Outside(func() { <-done }); v.swap(old) }
+	return func() { v.c.Thread.Outside(func() { <-done }) }
 }
-
-func (v *Virtual) swap(c *vfs.Caller) { v.c = c }
 
 // Pause gives others time to come to a wait.
 func (v *Virtual) Pause() { v.c.Thread.Sleep(v.m.Clock.Monotonic().Add(20e6)) }

@@ -1,0 +1,5 @@
+//go:build lockcheck
+
+package event
+
+const lockcheck = true

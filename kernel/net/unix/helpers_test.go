@@ -1,0 +1,5 @@
+package unix
+
+import "goum/kernel/fs/vfs"
+
+var vfsRoot vfs.Location
