@@ -7,13 +7,20 @@ import (
 	"goum/physmem"
 )
 
-// Fork makes a copy of s with one user. Small sets of private pages are copied at once, the rest is shared copy-on-write; both
-// sides see their own memory from then on. ENOMEM: s is gone.
+// Fork makes a copy of s with one user, for a parent with one thread. Small sets of private pages are copied at once, the rest is
+// shared copy-on-write; both sides see their own memory from then on. ENOMEM: s is gone.
 //
-// What the parent loses by it (write access to what is now shared) is among its waiting operations when Fork returns: the
-// caller has them proven before the child runs, and before it copies anything to either side. The child starts with
-// operations for what the parent had mapped, largest first: each saves it a fault.
-func (s *Space) Fork() (*Space, abi.Errno) {
+// What the parent loses by it (write access to what is now shared) is among its waiting operations when Fork returns; they
+// are made before its thread runs again. The child starts with operations for what the parent had mapped, largest first: each
+// saves it a fault.
+func (s *Space) Fork() (*Space, abi.Errno) { return s.fork(false) }
+
+// ForkShared is Fork for a parent with several threads, which may be writing to what is being shared. The caller has the
+// parent's operations proven (flushed and reported) before the child runs. Until then what the monitor writes for the parent goes where
+// its threads write, too, and belongs to the time before the fork.
+func (s *Space) ForkShared() (*Space, abi.Errno) { return s.fork(true) }
+
+func (s *Space) fork(threads bool) (*Space, abi.Errno) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead {
@@ -39,8 +46,8 @@ func (s *Space) Fork() (*Space, abi.Errno) {
 		s.clearBits(0, TaskSize, pteLost)
 	}
 	for _, v := range c.vmas {
-		if !v.has(vmWipeOnFork) {
-			s.forkPages(c, v, &pre)
+		if !v.has(vmWipeOnFork) && s.forkPages(c, v, &pre) && threads {
+			s.ops.forked = s.ops.revoke
 		}
 	}
 	runs := pre.runs[:pre.n]
@@ -98,8 +105,9 @@ func (f *prefill) flush() {
 	f.cur.n = 0
 }
 
-// forkPages gives c the pages of its VMA v. c is nobody else's yet: its lock is not needed.
-func (s *Space) forkPages(c *Space, v *vma, pre *prefill) {
+// forkPages gives c the pages of its VMA v, and says whether the parent's mappings lose anything by it. c is nobody else's yet: its
+// lock is not needed.
+func (s *Space) forkPages(c *Space, v *vma, pre *prefill) bool {
 	private := !v.has(vmShared)
 	copying := private && s.fewPrivate(v)
 	var room physmem.Frame // frames for copies: one run, so that few operations map them
@@ -174,14 +182,14 @@ func (s *Space) forkPages(c *Space, v *vma, pre *prefill) {
 	pre.flush()
 	c.table.prune(v.start, v.end)
 	if runs == 0 {
-		return
+		return false
 	}
 	if runs <= 4 && pages <= maxWindow {
 		s.demote(lo, hi)
 	} else { // one unmapping is cheaper than mapping it all read-only; what is needed faults in by windows
-		s.revokeRange(lo, hi)
+		s.withdraw(lo, hi)
 	}
-	s.ops.forked = s.ops.revoke
+	return true
 }
 
 // fewPrivate says whether v has so few private pages that copying is cheaper than the faults that sharing would cost.

@@ -118,7 +118,7 @@ func TestForkRace(t *testing.T) {
 		h.wantStore(a+i*PageSize, i)
 	}
 	h.flush()
-	c, _ := s.Fork()
+	c, _ := s.ForkShared()
 	u := User{Space: s, Sleep: direct{}}
 	if e := u.CopyOut(a+8, []byte{1, 0, 0, 0, 0, 0, 0, 0}); e != 0 { // a system call of the parent
 		t.Fatal(e)
@@ -388,6 +388,30 @@ func TestProtectKeepsSharing(t *testing.T) {
 	for i := range Addr(64) {
 		hc.wantLoad(a+i*PageSize+8, 0)
 	}
+	hc.end()
+	h.end()
+	wantFree(t, m)
+}
+
+// TestForkAlone: a parent with one thread has nothing flushed before the child runs; what the monitor writes for it is still its own.
+func TestForkAlone(t *testing.T) {
+	m := newMem(t, 1024)
+	s := NewSpace(m, NoLimits)
+	h := newHost(t, s)
+	a := mustMap(t, s, 0, 64*PageSize, MapOpts{Prot: rw, Flags: anon})
+	for i := range Addr(64) {
+		h.wantStore(a+i*PageSize, i)
+	}
+	c, _ := s.Fork()
+	hc := newHost(t, c)
+	hc.wantLoad(a+PageSize, 1)
+	if e := (User{Space: s, Sleep: direct{}}).Store64(a+PageSize, 99); e != 0 { // a signal frame
+		t.Fatal(e)
+	}
+	hc.wantLoad(a+PageSize, 1)
+	hc.wantStore(a+2*PageSize, 55)
+	h.wantLoad(a+PageSize, 99)
+	h.wantLoad(a+2*PageSize, 2)
 	hc.end()
 	h.end()
 	wantFree(t, m)

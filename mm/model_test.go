@@ -278,11 +278,17 @@ func (w *world) fork() {
 	if len(w.procs) == 4 {
 		return
 	}
-	s, e := p.s.Fork()
+	fork, threads := p.s.Fork, rapid.Bool().Draw(w.t, "threads")
+	if threads {
+		fork = p.s.ForkShared
+	}
+	s, e := fork()
 	if e != 0 {
 		w.t.Fatal(e)
 	}
-	p.h.flush() // what fork promises its child
+	if threads {
+		p.h.flush() // what fork promises its child
+	}
 	m := shadow{}
 	for a, q := range p.m {
 		cp := *q
@@ -321,7 +327,7 @@ func (w *world) race() {
 		case 5:
 			p.s.Rebuild()
 		case 6: // a fork whose child ends at once
-			if c, e := p.s.Fork(); e == 0 {
+			if c, e := p.s.ForkShared(); e == 0 {
 				audit(w.t, c)
 				c.Release()
 				c.Detached()

@@ -24,7 +24,7 @@ type opList struct {
 
 	revoke uint64 // the last operation that takes a right away
 	loss   uint64 // the last one that takes it from a page that stays
-	forked uint64 // the last one of a Fork: until it is proven, no child of it runs
+	forked uint64 // the last one of a ForkShared: until it is proven, its child does not run
 
 	exposed bool // the stub may have mappings at all
 	vmas    int  // upper bound of the host's mappings
@@ -37,7 +37,7 @@ type waiting struct {
 	seq uint64
 }
 
-// forking says whether a Fork's operations are not proven yet.
+// forking says whether a ForkShared's operations are not proven yet.
 func (l *opList) forking() bool { return l.exposed && l.done < l.forked }
 
 func (l *opList) at(i int) *waiting { return &l.ring[(l.head+i)%opsMax] }
@@ -185,6 +185,12 @@ func (s *Space) revokeRange(start, end Addr) uint64 {
 	}
 	seq := s.pushOp(stub.Op{Kind: stub.OpUnmap, Addr: start, Len: end - start})
 	s.ops.revoke = max(s.ops.revoke, seq)
+	return seq
+}
+
+// withdraw is revokeRange for pages that stay in the page table.
+func (s *Space) withdraw(start, end Addr) uint64 {
+	seq := s.revokeRange(start, end)
 	s.ops.loss = max(s.ops.loss, seq)
 	return seq
 }
@@ -267,7 +273,7 @@ func (s *Space) Allows(op *stub.Op) bool {
 			return true
 		}
 		s.stats.Stale++
-		s.ops.hold = max(s.ops.hold, s.revokeRange(op.Addr, op.Addr+op.Len))
+		s.ops.hold = max(s.ops.hold, s.withdraw(op.Addr, op.Addr+op.Len))
 		if s.ops.forking() {
 			s.ops.forked = s.ops.hold
 		}

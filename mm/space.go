@@ -208,7 +208,11 @@ const (
 func (s *Space) zap(start, end Addr, what zapWhat) {
 	lo, hi := s.hostSpan(start, end)
 	var seq uint64
-	if lo < hi {
+	switch {
+	case lo >= hi:
+	case what == notAnon: // private copies in between stay
+		seq = s.withdraw(lo, hi)
+	default:
 		seq = s.revokeRange(lo, hi)
 	}
 	s.zapEntries(start, end, seq, what)

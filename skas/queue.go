@@ -63,6 +63,9 @@ func (t *Thread) settle() bool {
 // serve answers a call that is no report: CONTINUE if it is the head of the queue, to the last bit, and the page table still
 // grants it; else EPERM. False: the call cannot be an honest stub's.
 func (t *Thread) serve(n *notification) bool {
+	if t.head > 0 && t.head == t.nops && t.cloneAgain(n) {
+		return t.respond(n.ID, flagContinue, 0)
+	}
 	if t.head < t.nops && t.matches(n, &t.ops[t.head]) {
 		op := &t.ops[t.head]
 		t.head++
@@ -76,6 +79,19 @@ func (t *Thread) serve(n *notification) bool {
 	t.respond(n.ID, 0, -ePerm)
 	t.stub.condemn()
 	return false
+}
+
+// cloneAgain says whether n is the clone that was granted last, once more: while an alarm is pending the host starts no thread but
+// has the call made again (ERESTARTNOINTR). Nobody gains by lying: a second thread has no owner, and the stub dies of its report.
+func (t *Thread) cloneAgain(n *notification) bool {
+	op := &t.ops[t.head-1]
+	if op.Kind != stub.OpClone || !t.matches(n, op) {
+		return false
+	}
+	s := t.stub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cloning != nil && s.cloning.tid.Load() == 0
 }
 
 const ePerm = 1

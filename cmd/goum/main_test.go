@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,7 +118,7 @@ func boot(t *testing.T, stdin string, args ...string) result {
 	if c.ProcessState == nil {
 		t.Fatal(err)
 	}
-	if w := c.ProcessState.Sys().(unix.WaitStatus); w.Signaled() {
+	if w := c.ProcessState.Sys().(syscall.WaitStatus); w.Signaled() {
 		t.Fatalf("goum %q died of %v after %v\n%s%s", args, w.Signal(), r.took, r.stdout, r.stderr)
 	}
 	r.status = c.ProcessState.ExitCode()
@@ -192,8 +193,8 @@ func image(t *testing.T, files map[string]string) string {
 	for _, d := range []string{"bin", "dev", "etc", "proc", "root", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin"} {
 		put(cpio.Header{Name: d, Mode: cpio.TypeDir | 0o755}, nil)
 	}
-	put(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, RDev: [2]uint32{5, 1}}, nil)
-	put(cpio.Header{Name: "dev/null", Mode: cpio.TypeChar | 0o666, RDev: [2]uint32{1, 3}}, nil)
+	put(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, RDevMajor: 5, RDevMinor: 1}, nil)
+	put(cpio.Header{Name: "dev/null", Mode: cpio.TypeChar | 0o666, RDevMajor: 1, RDevMinor: 3}, nil)
 	for name, from := range files {
 		if target, ok := strings.CutPrefix(from, "-> "); ok {
 			put(cpio.Header{Name: name, Mode: cpio.TypeSymlink | 0o777}, []byte(target))
@@ -215,7 +216,7 @@ func image(t *testing.T, files map[string]string) string {
 	return path
 }
 
-// overlay writes an archive with just the given programs, executable, to be laid over another one.
+// overlay writes an archive with just the given programs, executable, and the directories that they are in, to be laid over another one.
 func overlay(t *testing.T, files map[string]string) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -224,6 +225,11 @@ func overlay(t *testing.T, files map[string]string) string {
 		body, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if dir := filepath.Dir(name); dir != "." {
+			if err := w.Write(&cpio.Header{Name: dir, Mode: cpio.TypeDir | 0o755, NLink: 2}, nil); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := w.Write(&cpio.Header{Name: name, Mode: cpio.TypeRegular | 0o755, NLink: 1}, body); err != nil {
 			t.Fatal(err)

@@ -47,7 +47,10 @@ func startMachine(t *testing.T, prompt string, args ...string) *machine {
 func (m *machine) run(command string) string {
 	m.t.Helper()
 	m.marks++
-	m.press(fmt.Sprintf("%s; echo mark-$((%d+0))-\r", command, m.marks))
+	if !strings.HasSuffix(command, "&") {
+		command += ";"
+	}
+	m.press(fmt.Sprintf("%s echo mark-$((%d+0))-\r", command, m.marks))
 	out := m.want(fmt.Sprintf("mark-%d-", m.marks))
 	m.want(m.prompt)
 	// The echo ends with the command line's own newline; editors draw it several times.
@@ -85,20 +88,20 @@ func (m *machine) end(status int) {
 	m.waitFor("the terminal as it was", m.cooked)
 }
 
-// gosh prompts so for root.
-const goshPrompt = "# "
+// goshPrompt is the default shell's.
+const goshPrompt = "$ "
 
 func TestPrompt(t *testing.T) {
 	m := startMachine(t, goshPrompt)
 	if m.cooked() {
 		t.Error("the terminal is not raw while the guest has it")
 	}
-	m.expect("echo a b | tr a-z A-Z | cat", `^A B$`)
+	m.expect("echo a b | cat | wc -c", `^ *4$`)
 	m.expect("seq 1 2000 | sort -n -r | head -n 3 | tail -n 1", `^1998$`)
 
 	m.run("echo first > /tmp/f; echo second >> /tmp/f")
 	m.expect("cat < /tmp/f | wc -l", `^ *2$`)
-	m.expect("ls /no/such 2> /tmp/err; wc -l < /tmp/err", `^ *1$`)
+	m.expect("cat /no/such 2> /tmp/err; wc -l < /tmp/err", `^ *1$`)
 	m.expect("cat /tmp/f /no/such > /tmp/both 2>&1; wc -l < /tmp/both", `^ *3$`)
 
 	m.run("sleep 1 & echo started > /tmp/job")
@@ -114,14 +117,7 @@ func TestPrompt(t *testing.T) {
 		t.Errorf("Ctrl-C on sleep 100 took %v", d)
 	}
 
-	m.press("cat > /tmp/here <<EOF\r")
-	for _, line := range []string{"one", "$((1+1))", "three", "EOF"} {
-		m.press(line + "\r")
-		time.Sleep(20 * time.Millisecond)
-	}
-	m.expect("cat /tmp/here", `^one\n2\nthree$`)
-
-	m.expect("dd if=/dev/zero of=/tmp/z bs=65536 count=16; ls -l /tmp/z", ` 1048576 .*/tmp/z$`)
+	m.expect("dd if=/dev/zero of=/tmp/z bs=65536 count=16; ls -l /tmp/z", ` 1048576 .*z$`)
 	m.run("mkdir -p /tmp/tree/deep; cp /etc/passwd /etc/group /tmp/tree; cp /etc/hosts /tmp/tree/deep; cd /tmp")
 	m.run("tar -cf tree.tar tree; mv tree old; tar -xf tree.tar /tmp || tar -xf tree.tar")
 	m.expect("cmp tree/passwd old/passwd && cmp tree/deep/hosts old/deep/hosts && echo equal; cd /", `^equal$`)
@@ -133,10 +129,10 @@ func TestPrompt(t *testing.T) {
 	m.run("kill -9 `pidof sleep`")
 	m.expect("sleep 0.2; pidof sleep; echo none", `^none$`)
 
-	m.expect("wget -O /tmp/w http://127.0.0.1:9/x; echo status $?", `refused[\s\S]*status [1-9]`)
+	m.expect("wget -O /tmp/w http://127.0.0.1:9/x; echo status $?", `(refused|unreachable|not supported)[\s\S]*status [1-9]`)
 
 	m.expect("for i in $(seq 1 200); do /bbin/true || echo bad $i; done; echo all", `\Aall$`)
-	m.expect("stty -a 2>&1 | head -n 3; stty size 2>/dev/null", `50`)
+	m.expect("stty", `rows:50 cols:200`)
 	m.press("exit\r")
 	m.end(0)
 }
@@ -184,7 +180,7 @@ func TestWindowSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := time.Now().Add(patience)
-	for !regexp.MustCompile(`33[\s\S]*111`).MatchString(m.run("stty -a 2>&1 | head -n 1; stty size 2>/dev/null")) {
+	for !strings.Contains(m.run("stty"), "rows:33 cols:111") {
 		if time.Now().After(end) {
 			t.Fatal("the guest does not learn of the new size")
 		}
@@ -255,6 +251,14 @@ func TestBusybox(t *testing.T) {
 	m.expect("ls / | wc -l", `^1[0-9]$`)
 	m.expect("ps | grep -c '[s]h'", `^[1-9]`)
 	m.expect("echo $((6*7)) | cat", `^42$`)
+
+	// The default shell has no here-documents at its prompt (its parser takes a line at a time).
+	m.press("cat > /tmp/here <<EOF\r")
+	for _, line := range []string{"one", "$((1+1))", "three", "EOF"} {
+		m.press(line + "\r")
+		time.Sleep(20 * time.Millisecond)
+	}
+	m.expect("cat /tmp/here", `^one\n2\nthree$`)
 
 	m.press("sleep 100\r")
 	time.Sleep(500 * time.Millisecond)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
@@ -340,7 +341,7 @@ func (s *Stream) Ioctl(c *vfs.Caller, cmd uint32, arg uint64) (uint64, abi.Errno
 	s.mu.Lock()
 	n := s.inEnd - s.inAt
 	s.mu.Unlock()
-	return 0, c.User.Store32(arg, uint32(n))
+	return 0, c.User.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }
 
 // Release lets the goroutines end once what is being written has gone out.

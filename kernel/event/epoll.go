@@ -27,7 +27,8 @@ const private = abi.EPOLLWAKEUP | abi.EPOLLONESHOT | abi.EPOLLET | abi.EPOLLEXCL
 // exclusiveOK are the bits that may come with EPOLLEXCLUSIVE.
 const exclusiveOK = abi.EPOLLIN | abi.EPOLLOUT | always | abi.EPOLLWAKEUP | abi.EPOLLET | abi.EPOLLEXCLUSIVE
 
-// Epoll is an epoll instance: epoll(7).
+// Epoll is an epoll instance: epoll(7). EPOLLEXCLUSIVE is accepted with Linux's conditions, but wakes every epoll that watches the
+// file: one waiter of each, which epoll_ctl(2) permits.
 type Epoll struct {
 	vfs.NoFile
 

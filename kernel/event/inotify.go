@@ -329,7 +329,7 @@ func (in *inotify) Ioctl(c *vfs.Caller, cmd uint32, arg uint64) (uint64, abi.Err
 	in.mu.Lock()
 	n := in.bytes
 	in.mu.Unlock()
-	return 0, c.User.Store32(arg, uint32(n))
+	return 0, c.User.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }
 
 // Release ends all watches.

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"weak"
 
-	"goum/arch/abi"
-	"goum/kernel/fs/vfs"
 	"goum/kernel/task"
 )
 
@@ -37,10 +35,4 @@ func Of(t *task.Task) *System {
 		return nil
 	}
 	return ev.(*System)
-}
-
-// Install gives o, whose reference it takes over, the lowest free descriptor of t: EMFILE.
-func Install(t *task.Task, o *vfs.Open, cloexec bool) (int32, abi.Errno) {
-	fd, e := t.FDs().Add(t.Caller(), o, cloexec)
-	return fd, e
 }

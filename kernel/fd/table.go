@@ -21,12 +21,6 @@ import (
 	"goum/kernel/fs/vfs"
 )
 
-// MaxFD is the most descriptors that a table can have (fs.nr_open), whatever RLIMIT_NOFILE says: EMFILE.
-const MaxFD = cred.MaxOpen
-
-// defaultLimit is RLIMIT_NOFILE until SetLimits says otherwise.
-const defaultLimit = 1024
-
 type slots []atomic.Pointer[vfs.Open]
 
 // Table is a descriptor table.

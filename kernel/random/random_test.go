@@ -3,6 +3,8 @@ package random
 import (
 	"bytes"
 	"testing"
+
+	"goum/kernel/fs/fstest"
 )
 
 func TestSeeded(t *testing.T) {
@@ -50,6 +52,9 @@ func TestBelow(t *testing.T) {
 }
 
 func TestAllocs(t *testing.T) {
+	if fstest.LockCheck {
+		t.Skip("checking locks allocates")
+	}
 	s := New()
 	b := make([]byte, 256)
 	if n := testing.AllocsPerRun(100, func() { s.Fill(b); s.Uint64() }); n != 0 {

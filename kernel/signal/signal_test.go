@@ -130,7 +130,7 @@ func TestModel(t *testing.T) {
 	u := &cred.User{}
 	var q Queue
 	var model []Info
-	for step := range 20_000 {
+	for step := range 5_000 {
 		sig := 1 + r.IntN(abi.NSIG-1)
 		switch r.IntN(4) {
 		case 0, 1:

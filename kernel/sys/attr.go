@@ -86,14 +86,14 @@ const statFlags = abi.AT_SYMLINK_NOFOLLOW | abi.AT_NO_AUTOMOUNT | abi.AT_EMPTY_P
 
 // sysNewfstatat tells what a file is: fstatat(2).
 func sysNewfstatat(t *task.Task, dir DirFD, path Path, out Out[abi.Stat], flags AtFlags) (uint64, abi.Errno) {
+	if flags&^statFlags != 0 {
+		return 0, abi.EINVAL
+	}
 	s, p, e := atPath(t, dir, path, uint32(flags))
 	if e != 0 {
 		return 0, e
 	}
 	defer p.done()
-	if flags&^statFlags != 0 {
-		return 0, abi.EINVAL
-	}
 	l, a, e := t.Caller().AttrAt(p.at, s, uint32(flags))
 	if e != 0 {
 		return 0, e
@@ -103,15 +103,15 @@ func sysNewfstatat(t *task.Task, dir DirFD, path Path, out Out[abi.Stat], flags 
 
 // sysStatx is statx(2).
 func sysStatx(t *task.Task, dir DirFD, path Path, flags AtFlags, mask Hex, out Out[abi.Statx]) (uint64, abi.Errno) {
+	const sync = abi.AT_STATX_FORCE_SYNC | abi.AT_STATX_DONT_SYNC
+	if mask&abi.STATX__RESERVED != 0 || flags&sync == sync || flags&^statFlags != 0 {
+		return 0, abi.EINVAL
+	}
 	s, p, e := atPath(t, dir, path, uint32(flags))
 	if e != 0 {
 		return 0, e
 	}
 	defer p.done()
-	const sync = abi.AT_STATX_FORCE_SYNC | abi.AT_STATX_DONT_SYNC
-	if mask&abi.STATX__RESERVED != 0 || flags&sync == sync || flags&^statFlags != 0 {
-		return 0, abi.EINVAL
-	}
 	l, a, e := t.Caller().AttrAt(p.at, s, uint32(flags))
 	if e != 0 {
 		return 0, e
@@ -200,6 +200,10 @@ func sysFchown(t *task.Task, fd FD, uid UID, gid GID) (uint64, abi.Errno) {
 	return 0, t.Caller().Chown(o.Loc, uint32(uid), uint32(gid))
 }
 
+func badTime(ts abi.Timespec) bool {
+	return ts.Nsec != abi.UTIME_NOW && ts.Nsec != abi.UTIME_OMIT && uint64(ts.Nsec) >= abi.NsPerSec
+}
+
 // setTimes is utimensat(2) once the times are read. A null path means the descriptor itself, without flags.
 func setTimes(t *task.Task, dir DirFD, path Path, times *[2]abi.Timespec, flags AtFlags) (uint64, abi.Errno) {
 	if path == 0 && dir != abi.AT_FDCWD {
@@ -221,6 +225,12 @@ func setTimes(t *task.Task, dir DirFD, path Path, times *[2]abi.Timespec, flags 
 		return 0, e
 	}
 	defer p.done()
+	if times != nil && (badTime(times[0]) || badTime(times[1])) { // which Linux sees once it has found the file
+		if _, _, e := t.Caller().AttrAt(p.at, s, uint32(flags)); e != 0 {
+			return 0, e
+		}
+		return 0, abi.EINVAL
+	}
 	return 0, t.Caller().UtimensAt(p.at, s, times, uint32(flags))
 }
 
@@ -355,39 +365,38 @@ func xattrName(t *task.Task, name Str) (string, abi.Errno) {
 	return s, e
 }
 
-// xattrAt finds the file of a path, or of a descriptor with path 0, and calls f.
-func xattrAt(t *task.Task, path Path, fd FD, how vfs.How, f func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno)) (uint64, abi.Errno) {
-	if fd >= 0 {
-		o, e := get(t, fd)
+// where says whose extended attributes are meant: those at a path, or of a descriptor.
+type where struct {
+	path Path
+	how  vfs.How
+	fd   FD
+	byFD bool
+}
+
+func atFD(fd FD) where { return where{fd: fd, byFD: true} }
+
+// find calls f with the file: EBADF, and what the walk says.
+func (w where) find(t *task.Task, f func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno)) (uint64, abi.Errno) {
+	if w.byFD {
+		o, e := get(t, w.fd)
 		if e != 0 {
 			return 0, e
 		}
 		defer o.Unref()
 		return f(t.Caller(), o.Loc)
 	}
-	s, _, e := getPath(t, abi.AT_FDCWD, path, false)
+	s, _, e := getPath(t, abi.AT_FDCWD, w.path, false)
 	if e != 0 {
 		return 0, e
 	}
-	l, e := t.Caller().Walk(vfs.Location{}, s, how)
+	l, e := t.Caller().Walk(vfs.Location{}, s, w.how)
 	if e != 0 {
 		return 0, e
 	}
 	return f(t.Caller(), l)
 }
 
-// noFD stands for a path in the calls below.
-const noFD FD = -1
-
-// onlyFD is get's answer for a negative descriptor, which noFD hides.
-func onlyFD(fd FD) abi.Errno {
-	if fd < 0 {
-		return abi.EBADF
-	}
-	return 0
-}
-
-func setxattr(t *task.Task, path Path, fd FD, how vfs.How, name Str, value InBuf, size Size, flags Int) (uint64, abi.Errno) {
+func setxattr(t *task.Task, w where, name Str, value InBuf, size Size, flags Int) (uint64, abi.Errno) {
 	if flags&^(abi.XATTR_CREATE|abi.XATTR_REPLACE) != 0 {
 		return 0, abi.EINVAL
 	}
@@ -402,24 +411,21 @@ func setxattr(t *task.Task, path Path, fd FD, how vfs.How, name Str, value InBuf
 	if e := copyIn(t, uint64(value), v); size > 0 && e != 0 {
 		return 0, e
 	}
-	return xattrAt(t, path, fd, how, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) {
+	return w.find(t, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) {
 		return 0, c.SetXattr(l, n, v, uint32(flags))
 	})
 }
 
 func sysSetxattr(t *task.Task, path Path, name Str, value InBuf, size Size, flags Int) (uint64, abi.Errno) {
-	return setxattr(t, path, noFD, vfs.Follow, name, value, size, flags)
+	return setxattr(t, where{path: path, how: vfs.Follow}, name, value, size, flags)
 }
 
 func sysLsetxattr(t *task.Task, path Path, name Str, value InBuf, size Size, flags Int) (uint64, abi.Errno) {
-	return setxattr(t, path, noFD, 0, name, value, size, flags)
+	return setxattr(t, where{path: path}, name, value, size, flags)
 }
 
 func sysFsetxattr(t *task.Task, fd FD, name Str, value InBuf, size Size, flags Int) (uint64, abi.Errno) {
-	if e := onlyFD(fd); e != 0 {
-		return 0, e
-	}
-	return setxattr(t, 0, fd, 0, name, value, size, flags)
+	return setxattr(t, atFD(fd), name, value, size, flags)
 }
 
 // sized gives b to a caller that offers size bytes: with size 0 only how many there are; ERANGE (too few), EFAULT.
@@ -433,12 +439,12 @@ func sized(t *task.Task, b []byte, buf OutBuf, size Size) (uint64, abi.Errno) {
 	return uint64(len(b)), copyOut(t, uint64(buf), b)
 }
 
-func getxattr(t *task.Task, path Path, fd FD, how vfs.How, name Str, buf OutBuf, size Size) (uint64, abi.Errno) {
+func getxattr(t *task.Task, w where, name Str, buf OutBuf, size Size) (uint64, abi.Errno) {
 	n, e := xattrName(t, name)
 	if e != 0 {
 		return 0, e
 	}
-	return xattrAt(t, path, fd, how, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) {
+	return w.find(t, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) {
 		v, e := c.GetXattr(l, n)
 		if e != 0 {
 			return 0, e
@@ -448,22 +454,19 @@ func getxattr(t *task.Task, path Path, fd FD, how vfs.How, name Str, buf OutBuf,
 }
 
 func sysGetxattr(t *task.Task, path Path, name Str, buf OutBuf, size Size) (uint64, abi.Errno) {
-	return getxattr(t, path, noFD, vfs.Follow, name, buf, size)
+	return getxattr(t, where{path: path, how: vfs.Follow}, name, buf, size)
 }
 
 func sysLgetxattr(t *task.Task, path Path, name Str, buf OutBuf, size Size) (uint64, abi.Errno) {
-	return getxattr(t, path, noFD, 0, name, buf, size)
+	return getxattr(t, where{path: path}, name, buf, size)
 }
 
 func sysFgetxattr(t *task.Task, fd FD, name Str, buf OutBuf, size Size) (uint64, abi.Errno) {
-	if e := onlyFD(fd); e != 0 {
-		return 0, e
-	}
-	return getxattr(t, 0, fd, 0, name, buf, size)
+	return getxattr(t, atFD(fd), name, buf, size)
 }
 
-func listxattr(t *task.Task, path Path, fd FD, how vfs.How, buf OutBuf, size Size) (uint64, abi.Errno) {
-	return xattrAt(t, path, fd, how, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) {
+func listxattr(t *task.Task, w where, buf OutBuf, size Size) (uint64, abi.Errno) {
+	return w.find(t, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) {
 		names, e := c.ListXattr(l)
 		if e != 0 {
 			return 0, e
@@ -480,39 +483,33 @@ func listxattr(t *task.Task, path Path, fd FD, how vfs.How, buf OutBuf, size Siz
 }
 
 func sysListxattr(t *task.Task, path Path, buf OutBuf, size Size) (uint64, abi.Errno) {
-	return listxattr(t, path, noFD, vfs.Follow, buf, size)
+	return listxattr(t, where{path: path, how: vfs.Follow}, buf, size)
 }
 
 func sysLlistxattr(t *task.Task, path Path, buf OutBuf, size Size) (uint64, abi.Errno) {
-	return listxattr(t, path, noFD, 0, buf, size)
+	return listxattr(t, where{path: path}, buf, size)
 }
 
 func sysFlistxattr(t *task.Task, fd FD, buf OutBuf, size Size) (uint64, abi.Errno) {
-	if e := onlyFD(fd); e != 0 {
-		return 0, e
-	}
-	return listxattr(t, 0, fd, 0, buf, size)
+	return listxattr(t, atFD(fd), buf, size)
 }
 
-func removexattr(t *task.Task, path Path, fd FD, how vfs.How, name Str) (uint64, abi.Errno) {
+func removexattr(t *task.Task, w where, name Str) (uint64, abi.Errno) {
 	n, e := xattrName(t, name)
 	if e != 0 {
 		return 0, e
 	}
-	return xattrAt(t, path, fd, how, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) { return 0, c.RemoveXattr(l, n) })
+	return w.find(t, func(c *vfs.Caller, l vfs.Location) (uint64, abi.Errno) { return 0, c.RemoveXattr(l, n) })
 }
 
 func sysRemovexattr(t *task.Task, path Path, name Str) (uint64, abi.Errno) {
-	return removexattr(t, path, noFD, vfs.Follow, name)
+	return removexattr(t, where{path: path, how: vfs.Follow}, name)
 }
 
 func sysLremovexattr(t *task.Task, path Path, name Str) (uint64, abi.Errno) {
-	return removexattr(t, path, noFD, 0, name)
+	return removexattr(t, where{path: path}, name)
 }
 
 func sysFremovexattr(t *task.Task, fd FD, name Str) (uint64, abi.Errno) {
-	if e := onlyFD(fd); e != 0 {
-		return 0, e
-	}
-	return removexattr(t, 0, fd, 0, name)
+	return removexattr(t, atFD(fd), name)
 }

@@ -304,7 +304,18 @@ func sysIoctl(t *task.Task, fd FD, cmd IoctlCmd, arg Addr) (uint64, abi.Errno) {
 	return o.Ioctl(c, uint32(cmd), uint64(arg))
 }
 
+// lockMand was LOCK_MAND, for Samba: gone from Linux, which answers as if it had done it.
+const lockMand = 32
+
 func sysFlock(t *task.Task, fd FD, op Int) (uint64, abi.Errno) {
+	if op&lockMand != 0 {
+		return 0, 0
+	}
+	switch op &^ abi.LOCK_NB {
+	case abi.LOCK_SH, abi.LOCK_EX, abi.LOCK_UN:
+	default:
+		return 0, abi.EINVAL
+	}
 	o, e := get(t, fd)
 	if e != 0 {
 		return 0, e

@@ -28,6 +28,11 @@ var memoryCalls = Calls{
 
 const pageMask = mm.PageSize - 1
 
+// legacyMap are the flags that MAP_SHARED_VALIDATE knows.
+const legacyMap = abi.MAP_SHARED | abi.MAP_PRIVATE | abi.MAP_FIXED | abi.MAP_ANONYMOUS | abi.MAP_DENYWRITE | abi.MAP_EXECUTABLE |
+	abi.MAP_GROWSDOWN | abi.MAP_LOCKED | abi.MAP_NORESERVE | abi.MAP_POPULATE | abi.MAP_NONBLOCK | abi.MAP_STACK | abi.MAP_HUGETLB |
+	abi.MAP_32BIT | abi.MAP_ABOVE4G | abi.MAP_FIXED_NOREPLACE | abi.MAP_HUGE_MASK<<abi.MAP_HUGE_SHIFT
+
 // sysMmap maps a file or anonymous memory, in the order of ksys_mmap_pgoff and do_mmap: mmap(2).
 func sysMmap(t *task.Task, addr Addr, length Size, prot ProtFlags, flags MapFlags, fd FD, off Hex) (uint64, abi.Errno) {
 	if off&pageMask != 0 {
@@ -42,19 +47,40 @@ func sysMmap(t *task.Task, addr Addr, length Size, prot ProtFlags, flags MapFlag
 		return 0, e
 	}
 	defer o.Unref()
-	// What must never be is Map's to refuse, in its place among the errors. A file that cannot be read at all is refused before one
-	// that cannot be mapped.
-	if length == 0 {
+	// Before the file is asked, as do_mmap does: the length, the type, and how the file is open. The rest is Map's.
+	switch rounded := (uint64(length) + pageMask) &^ pageMask; {
+	case length == 0:
 		return 0, abi.EINVAL
+	case rounded == 0 || rounded > mm.TaskSize:
+		return 0, abi.ENOMEM
+	case uint64(off)+rounded < uint64(off):
+		return 0, abi.EOVERFLOW
+	}
+	switch flags & abi.MAP_TYPE {
+	case abi.MAP_SHARED_VALIDATE:
+		if flags&^(legacyMap|abi.MAP_SHARED_VALIDATE) != 0 {
+			return 0, abi.EOPNOTSUPP
+		}
+		fallthrough
+	case abi.MAP_SHARED:
+		if prot&abi.PROT_WRITE != 0 && !o.Writable() {
+			return 0, abi.EACCES
+		}
+	case abi.MAP_PRIVATE:
+	default:
+		return 0, abi.EINVAL
+	}
+	if !o.Readable() {
+		return 0, abi.EACCES
 	}
 	if !o.Writable() {
 		opts.Deny |= abi.PROT_WRITE
 	}
 	if o.Loc.Mount.Noexec() {
+		if prot&abi.PROT_EXEC != 0 {
+			return 0, abi.EPERM
+		}
 		opts.Deny |= abi.PROT_EXEC
-	}
-	if !o.Readable() {
-		return 0, abi.EACCES
 	}
 	if e := o.Map(t.Caller(), &opts); e != 0 {
 		return 0, e

@@ -10,6 +10,8 @@ import (
 	"goum/kernel/timer"
 	"goum/kernel/uts"
 	"goum/mm"
+	"goum/sched"
+	"goum/sched/clock"
 )
 
 // miscCalls are about the machine as a whole.
@@ -29,7 +31,7 @@ var miscCalls = Calls{
 type Machine struct {
 	UTS *uts.Names
 
-	// PowerOff ends the machine: restart, halt or power-off, all of which end goum. It may return; the caller then waits for its end.
+	// PowerOff ends the machine: restart, halt or power-off, all of which end goum. It returns; the caller then waits to be killed.
 	PowerOff func(cmd uint32)
 	// Log is the kernel's log, for syslog(2); nil: it is empty.
 	Log *klog.Log
@@ -171,6 +173,8 @@ func sysReboot(t *task.Task, magic, magic2 Hex, cmd Hex, arg Path) (uint64, abi.
 			return 0, abi.EINVAL
 		}
 		f(c)
+		var never sched.Queue
+		never.WaitKillable(t.Thread, sched.Any, clock.Never, func() bool { return false })
 		return 0, 0
 	}
 	return 0, abi.EINVAL

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"goum/arch/abi"
+	"goum/kernel/fs/vfs"
 	"goum/kernel/task"
 	"goum/mm"
 )
@@ -47,6 +48,16 @@ func sysMount(t *task.Task, source Str, target Path, typ Str, flags MountFlags, 
 	if e != 0 {
 		return 0, e
 	}
+	const noNew = abi.MS_REMOUNT | abi.MS_BIND | abi.MS_MOVE | abi.MS_SHARED | abi.MS_PRIVATE | abi.MS_SLAVE | abi.MS_UNBINDABLE
+	if typ == 0 && flags&noNew == 0 { // a new mount needs a type: looked at last
+		if _, e := t.Caller().Walk(vfs.Location{}, s, vfs.Follow); e != 0 {
+			return 0, e
+		}
+		if !t.Cred().Has(abi.CAP_SYS_ADMIN) {
+			return 0, abi.EPERM
+		}
+		return 0, abi.EINVAL
+	}
 	return 0, t.Caller().MountAt(src, s, ty, uint32(flags), options)
 }
 
@@ -67,7 +78,14 @@ func sysPivotRoot(t *task.Task, newRoot, putOld Path) (uint64, abi.Errno) {
 	if !t.Cred().Has(abi.CAP_SYS_ADMIN) {
 		return 0, abi.EPERM
 	}
-	n, o, _, _, e := two(t, abi.AT_FDCWD, newRoot, abi.AT_FDCWD, putOld, false)
+	n, _, e := getPath(t, abi.AT_FDCWD, newRoot, false)
+	if e != 0 {
+		return 0, e
+	}
+	o, _, e := pathOrLater(t, abi.AT_FDCWD, putOld, func() abi.Errno {
+		_, e := t.Caller().Walk(vfs.Location{}, n, vfs.Follow|vfs.NeedDir)
+		return e
+	})
 	if e != 0 {
 		return 0, e
 	}

@@ -227,9 +227,6 @@ func sysVmsplice(t *task.Task, fd FD, iov In[abi.Iovec], n Size, flags Hex) (uin
 
 // sysCopyFileRange copies from a file to a file: copy_file_range(2). EINVAL, EBADF, EFAULT, EISDIR, EOVERFLOW.
 func sysCopyFileRange(t *task.Task, in FD, inOff InOut[int64], out FD, outOff InOut[int64], n Size, flags Hex) (uint64, abi.Errno) {
-	if uint32(flags) != 0 {
-		return 0, abi.EINVAL
-	}
 	i, o, e := pair(t, in, out)
 	if e != 0 {
 		return 0, e
@@ -243,6 +240,9 @@ func sysCopyFileRange(t *task.Task, in FD, inOff InOut[int64], out FD, outOff In
 	op, e2 := offset(t, outOff)
 	if e2 == abi.EFAULT {
 		return 0, e2
+	}
+	if uint32(flags) != 0 {
+		return 0, abi.EINVAL
 	}
 	c := t.Caller()
 	ia, e3 := i.Attr(c)
@@ -268,6 +268,8 @@ func sysCopyFileRange(t *task.Task, in FD, inOff InOut[int64], out FD, outOff In
 		return 0, abi.EINVAL
 	case n > math.MaxInt64-Size(from) || n > math.MaxInt64-Size(to):
 		return 0, abi.EOVERFLOW
+	case to == math.MaxInt64:
+		return 0, abi.EFBIG
 	}
 	left := int64(min(n, abi.MAX_RW_COUNT))
 	left = max(min(left, ia.Size-from), 0)

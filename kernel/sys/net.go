@@ -635,11 +635,15 @@ func sysGetsockopt(t *task.Task, fd FD, level, name Int, val Addr, lenAt InOut[i
 	if e != 0 {
 		return 0, e
 	}
+	whole := len(v)
 	v = v[:min(len(v), int(room))]
 	if len(v) > 0 {
 		if e := copyOut(t, uint64(val), v); e != 0 {
 			return 0, e
 		}
 	}
-	return 0, lenAt.Store(t, int32(len(v)))
+	if level != abi.SOL_NETLINK { // there the length of a list is told, whatever the room
+		whole = len(v)
+	}
+	return 0, lenAt.Store(t, int32(whole))
 }

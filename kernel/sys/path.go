@@ -1,6 +1,8 @@
 package sys
 
 import (
+	"strings"
+
 	"goum/arch/abi"
 	"goum/kernel/fd"
 	"goum/kernel/fs/vfs"
@@ -189,28 +191,25 @@ func sysUmask(t *task.Task, mask Mode) (uint64, abi.Errno) {
 	return uint64(t.Dirs().SetUmask(uint32(mask))), 0
 }
 
-// two reads two paths and finds where they start: rename and link. The caller calls done of both.
-func two(t *task.Task, oldDir DirFD, oldPath Path, newDir DirFD, newPath Path, emptyOK bool) (o, n string, op, np place, e abi.Errno) {
-	if o, e = oldPath.Get(t); e != 0 {
-		return
+// pathOrLater reads the second path of rename and link. Linux looks at what is wrong with it only when it has found the first:
+// first does that, and its errno wins.
+func pathOrLater(t *task.Task, dir DirFD, path Path, first func() abi.Errno) (string, place, abi.Errno) {
+	s, p, e := getPath(t, dir, path, false)
+	if e != 0 {
+		if f := first(); f != 0 {
+			e = f
+		}
 	}
-	if o == "" && !emptyOK {
-		return o, n, op, np, abi.ENOENT
+	return s, p, e
+}
+
+// parent is the directory part of a path, as a path.
+func parent(path string) string {
+	path = strings.TrimRight(path, "/")
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i+1]
 	}
-	if n, e = newPath.Get(t); e != 0 {
-		return
-	}
-	if n == "" {
-		return o, n, op, np, abi.ENOENT
-	}
-	if op, e = placeOf(t, oldDir, o); e != 0 {
-		return
-	}
-	if np, e = placeOf(t, newDir, n); e != 0 {
-		op.done()
-		op = place{}
-	}
-	return
+	return "."
 }
 
 func sysRename(t *task.Task, from, to Path) (uint64, abi.Errno) {
@@ -223,13 +222,25 @@ func sysRenameat(t *task.Task, oldDir DirFD, from Path, newDir DirFD, to Path) (
 
 // sysRenameat2 moves a name: renameat2(2).
 func sysRenameat2(t *task.Task, oldDir DirFD, from Path, newDir DirFD, to Path, flags Hex) (uint64, abi.Errno) {
-	o, n, op, np, e := two(t, oldDir, from, newDir, to, false)
+	f := uint32(flags)
+	if f&^(abi.RENAME_NOREPLACE|abi.RENAME_EXCHANGE|abi.RENAME_WHITEOUT) != 0 ||
+		f&abi.RENAME_EXCHANGE != 0 && f&(abi.RENAME_NOREPLACE|abi.RENAME_WHITEOUT) != 0 {
+		return 0, abi.EINVAL
+	}
+	o, op, e := getPath(t, oldDir, from, false)
 	if e != 0 {
 		return 0, e
 	}
 	defer op.done()
+	n, np, e := pathOrLater(t, newDir, to, func() abi.Errno {
+		_, e := t.Caller().Walk(op.at, parent(o), vfs.Follow|vfs.NeedDir)
+		return e
+	})
+	if e != 0 {
+		return 0, e
+	}
 	defer np.done()
-	return 0, t.Caller().Rename(op.at, o, np.at, n, uint32(flags))
+	return 0, t.Caller().Rename(op.at, o, np.at, n, f)
 }
 
 func sysLink(t *task.Task, from, to Path) (uint64, abi.Errno) {
@@ -241,11 +252,22 @@ func sysLinkat(t *task.Task, oldDir DirFD, from Path, newDir DirFD, to Path, fla
 	if flags&^(abi.AT_SYMLINK_FOLLOW|abi.AT_EMPTY_PATH) != 0 {
 		return 0, abi.EINVAL
 	}
-	o, n, op, np, e := two(t, oldDir, from, newDir, to, flags&abi.AT_EMPTY_PATH != 0)
+	o, op, e := getPath(t, oldDir, from, flags&abi.AT_EMPTY_PATH != 0)
 	if e != 0 {
 		return 0, e
 	}
 	defer op.done()
+	n, np, e := pathOrLater(t, newDir, to, func() abi.Errno {
+		var how vfs.How
+		if flags&abi.AT_SYMLINK_FOLLOW != 0 {
+			how = vfs.Follow
+		}
+		_, e := t.Caller().Walk(op.at, o, how|vfs.Empty)
+		return e
+	})
+	if e != 0 {
+		return 0, e
+	}
 	defer np.done()
 	return 0, t.Caller().Link(op.at, o, np.at, n, uint32(flags))
 }
@@ -337,6 +359,13 @@ func sysMknod(t *task.Task, path Path, mode Mode, dev Hex) (uint64, abi.Errno) {
 
 // sysMknodat makes a file, fifo, socket or device: mknodat(2). The number is an unsigned int: 12 bits of major, 20 of minor.
 func sysMknodat(t *task.Task, dir DirFD, path Path, mode Mode, dev Hex) (uint64, abi.Errno) {
+	switch mode & abi.S_IFMT {
+	case 0, abi.S_IFREG, abi.S_IFCHR, abi.S_IFBLK, abi.S_IFIFO, abi.S_IFSOCK:
+	case abi.S_IFDIR:
+		return 0, abi.EPERM
+	default:
+		return 0, abi.EINVAL
+	}
 	s, p, e := getPath(t, dir, path, false)
 	if e != 0 {
 		return 0, e
@@ -355,6 +384,9 @@ func dents(t *task.Task, fd FD, buf OutBuf, size Uint, length func(int) int, put
 		return 0, e
 	}
 	defer o.Unref()
+	if _, ok := o.File.(vfs.DirReader); !ok {
+		return 0, abi.ENOTDIR
+	}
 	start := o.Pos()
 	room := int(min(size, maxDents))
 	b := make([]byte, 0, min(room, 4096))

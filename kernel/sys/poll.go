@@ -368,17 +368,17 @@ const maxEpollEvents = (1<<31 - 1) / event.EpollEventSize
 
 // epollWait is do_epoll_wait: EINVAL, EFAULT, EBADF, EINTR.
 func epollWait(t *task.Task, epfd FD, events Addr, n Int, deadline clock.Time) (uint64, abi.Errno) {
+	o, e := get(t, epfd)
+	if e != 0 {
+		return 0, e
+	}
+	defer o.Unref()
 	if n <= 0 || n > maxEpollEvents {
 		return 0, abi.EINVAL
 	}
 	if !accessOK(uint64(events), uint64(n)*event.EpollEventSize) {
 		return 0, abi.EFAULT
 	}
-	o, e := get(t, epfd)
-	if e != 0 {
-		return 0, e
-	}
-	defer o.Unref()
 	ep, e := event.EpollOf(o)
 	if e != 0 {
 		return 0, e
@@ -529,6 +529,10 @@ func sysInotifyInit1(t *task.Task, flags Int) (uint64, abi.Errno) {
 
 // sysInotifyAddWatch watches a file: inotify_add_watch(2).
 func sysInotifyAddWatch(t *task.Task, fd FD, path Path, mask Hex) (uint64, abi.Errno) {
+	if mask&(abi.IN_ALL_EVENTS|abi.IN_UNMOUNT|abi.IN_Q_OVERFLOW|abi.IN_IGNORED|abi.IN_ONLYDIR|abi.IN_DONT_FOLLOW|abi.IN_EXCL_UNLINK|
+		abi.IN_MASK_ADD|abi.IN_MASK_CREATE|abi.IN_ISDIR|abi.IN_ONESHOT) == 0 {
+		return 0, abi.EINVAL
+	}
 	o, e := get(t, fd)
 	if e != 0 {
 		return 0, e

@@ -109,7 +109,7 @@ func sysPrctl(t *task.Task, op Int, a2, a3, a4, a5 Hex) (uint64, abi.Errno) {
 	case abi.PR_GET_CHILD_SUBREAPER:
 		return 0, Out[int32](a2).Store(t, int32(bool01(t.Process.Reaper())))
 	case abi.PR_SET_THP_DISABLE:
-		if rest != 0 || a2 > 1 {
+		if a4|a5 != 0 || a3&^abi.PR_THP_DISABLE_EXCEPT_ADVISED != 0 || a2 == 0 && a3 != 0 {
 			return 0, abi.EINVAL
 		}
 		return 0, 0 // there are none in any case

@@ -129,10 +129,16 @@ func sysClone3(t *task.Task, args InOut[abi.CloneArgs], size Size) (uint64, abi.
 
 // exec is execve(2) and execveat(2).
 func exec(t *task.Task, dir DirFD, path Path, argv, envp Strs, flags AtFlags) (uint64, abi.Errno) {
-	if flags&^(abi.AT_EMPTY_PATH|abi.AT_SYMLINK_NOFOLLOW) != 0 {
+	s, e := path.Get(t)
+	switch {
+	case e != 0:
+		return 0, e
+	case s == "" && flags&abi.AT_EMPTY_PATH == 0:
+		return 0, abi.ENOENT
+	case flags&^(abi.AT_EMPTY_PATH|abi.AT_SYMLINK_NOFOLLOW) != 0:
 		return 0, abi.EINVAL
 	}
-	s, p, e := getPath(t, dir, path, flags&abi.AT_EMPTY_PATH != 0)
+	p, e := placeOf(t, dir, s)
 	if e != 0 {
 		return 0, e
 	}
@@ -323,25 +329,30 @@ func sysWait4(t *task.Task, pid Pid, status Out[int32], options Int, usage Out[a
 	return uint64(w.PID), 0
 }
 
-// sysWaitid waits for a change of a child: waitid(2). With WNOHANG and nothing to tell, the siginfo has no signal.
+// sysWaitid waits for a change of a child: waitid(2). The siginfo is written in any case: without a child to tell of it has no signal.
 func sysWaitid(t *task.Task, which Int, id Pid, info Out[[abi.SiginfoSize]byte], options Int, usage Out[abi.Rusage]) (uint64, abi.Errno) {
 	w, e := t.WaitID(task.WaitFor{Which: int32(which), ID: int32(id), Options: int32(options)})
-	if e != 0 {
+	if e >= abi.ERESTARTSYS {
 		return 0, e
 	}
-	if w.PID != 0 {
+	if e == 0 && w.PID != 0 {
 		if e := usage.StoreIf(t, w.Rusage); e != 0 {
 			return 0, e
 		}
 	}
 	if info == 0 {
-		return 0, 0
+		return 0, e
 	}
 	// Only the fields that waitid sets are written: signo, errno, code, and pid, uid and status.
-	i := w.Info()
 	var b [abi.SiginfoSize]byte
-	i.PutBytes(b[:])
-	return 0, copyOut(t, uint64(info), b[:28])
+	if e == 0 {
+		i := w.Info()
+		i.PutBytes(b[:])
+	}
+	if e := copyOut(t, uint64(info), b[:28]); e != 0 {
+		return 0, e
+	}
+	return 0, e
 }
 
 // What unshare(2) may ask of a process of one thread, where it changes nothing.

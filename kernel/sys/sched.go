@@ -10,7 +10,7 @@ var schedCalls = Calls{
 	abi.SYS_SCHED_YIELD:            Def0("sched_yield", sysSchedYield),
 	abi.SYS_SCHED_SETPARAM:         Def2("sched_setparam", sysSchedSetparam),
 	abi.SYS_SCHED_GETPARAM:         Def2("sched_getparam", sysSchedGetparam),
-	abi.SYS_SCHED_SETSCHEDULER:     Def3("sched_setscheduler", sysSchedSetscheduler).Partial("no SCHED_DEADLINE, no SCHED_EXT; SCHED_RESET_ON_FORK: EINVAL"),
+	abi.SYS_SCHED_SETSCHEDULER:     Def3("sched_setscheduler", sysSchedSetscheduler).Partial("no SCHED_DEADLINE, no SCHED_EXT"),
 	abi.SYS_SCHED_GETSCHEDULER:     Def1("sched_getscheduler", sysSchedGetscheduler),
 	abi.SYS_SCHED_GET_PRIORITY_MAX: Def1("sched_get_priority_max", sysSchedGetPriorityMax),
 	abi.SYS_SCHED_GET_PRIORITY_MIN: Def1("sched_get_priority_min", sysSchedGetPriorityMin),
@@ -56,8 +56,8 @@ func canNice(t, o *task.Task, nice int) bool {
 	return uint64(20-nice) <= o.Limits().Cur(abi.RLIMIT_NICE) || t.Cred().Has(abi.CAP_SYS_NICE)
 }
 
-// setPolicy is __sched_setscheduler with user set: EINVAL, EPERM.
-func setPolicy(t, o *task.Task, policy, prio, nice int, setNice bool) abi.Errno {
+// setPolicy is __sched_setscheduler with user set: EINVAL, EPERM. reset is SCHED_RESET_ON_FORK, which only the privileged take back.
+func setPolicy(t, o *task.Task, policy, prio, nice int, setNice, reset bool) abi.Errno {
 	rt := policy == abi.SCHED_FIFO || policy == abi.SCHED_RR
 	switch policy {
 	case abi.SCHED_NORMAL, abi.SCHED_BATCH, abi.SCHED_IDLE, abi.SCHED_FIFO, abi.SCHED_RR:
@@ -83,10 +83,11 @@ func setPolicy(t, o *task.Task, policy, prio, nice int, setNice bool) abi.Errno 
 			return abi.EPERM
 		case oldPolicy == abi.SCHED_IDLE && policy != abi.SCHED_IDLE && !canNice(t, o, oldNice):
 			return abi.EPERM
-		case !mayNice(t, o):
+		case !mayNice(t, o), o.ResetOnFork() && !reset:
 			return abi.EPERM
 		}
 	}
+	o.SetResetOnFork(reset)
 	return o.Thread.SetPolicy(policy, prio, nice)
 }
 
@@ -103,7 +104,7 @@ func sysSchedSetscheduler(t *task.Task, pid Pid, policy Int, param In[abi.SchedP
 	if e != 0 {
 		return 0, e
 	}
-	return 0, setPolicy(t, o, int(policy), int(p.Priority), 0, false)
+	return 0, setPolicy(t, o, int(policy&^abi.SCHED_RESET_ON_FORK), int(p.Priority), 0, false, policy&abi.SCHED_RESET_ON_FORK != 0)
 }
 
 func sysSchedSetparam(t *task.Task, pid Pid, param In[abi.SchedParam]) (uint64, abi.Errno) {
@@ -119,7 +120,7 @@ func sysSchedSetparam(t *task.Task, pid Pid, param In[abi.SchedParam]) (uint64, 
 		return 0, e
 	}
 	policy, _ := o.Thread.Policy()
-	return 0, setPolicy(t, o, policy, int(p.Priority), 0, false)
+	return 0, setPolicy(t, o, policy, int(p.Priority), 0, false, o.ResetOnFork())
 }
 
 func sysSchedGetscheduler(t *task.Task, pid Pid) (uint64, abi.Errno) {
@@ -128,6 +129,9 @@ func sysSchedGetscheduler(t *task.Task, pid Pid) (uint64, abi.Errno) {
 		return 0, e
 	}
 	policy, _ := o.Thread.Policy()
+	if o.ResetOnFork() {
+		policy |= abi.SCHED_RESET_ON_FORK
+	}
 	return uint64(policy), 0
 }
 
@@ -253,7 +257,7 @@ func sysSchedSetattr(t *task.Task, pid Pid, attr InOut[abi.SchedAttr], flags Uin
 	if a.Flags&(abi.SCHED_FLAG_UTIL_CLAMP_MIN|abi.SCHED_FLAG_UTIL_CLAMP_MAX) != 0 {
 		return 0, abi.EOPNOTSUPP // CONFIG_UCLAMP_TASK=n
 	}
-	if a.Flags&(abi.SCHED_FLAG_RESET_ON_FORK|abi.SCHED_FLAG_RECLAIM|abi.SCHED_FLAG_DL_OVERRUN) != 0 {
+	if a.Flags&(abi.SCHED_FLAG_RECLAIM|abi.SCHED_FLAG_DL_OVERRUN) != 0 {
 		return 0, abi.EINVAL
 	}
 	o, e := thread(t, pid)
@@ -273,7 +277,7 @@ func sysSchedSetattr(t *task.Task, pid Pid, attr InOut[abi.SchedAttr], flags Uin
 			prio = 0
 		}
 	}
-	return 0, setPolicy(t, o, policy, prio, nice, setNice)
+	return 0, setPolicy(t, o, policy, prio, nice, setNice, a.Flags&abi.SCHED_FLAG_RESET_ON_FORK != 0)
 }
 
 // sysSchedGetattr is sched_getattr(2): EINVAL, ESRCH, EFAULT, E2BIG.
@@ -287,6 +291,9 @@ func sysSchedGetattr(t *task.Task, pid Pid, attr Out[abi.SchedAttr], size Uint, 
 	}
 	policy, prio := o.Thread.Policy()
 	a := abi.SchedAttr{Policy: uint32(policy), Priority: uint32(prio)}
+	if o.ResetOnFork() {
+		a.Flags |= abi.SCHED_FLAG_RESET_ON_FORK
+	}
 	if prio == 0 {
 		a.Nice = int32(o.Thread.Nice())
 		a.Runtime = uint64(o.Thread.Slice())

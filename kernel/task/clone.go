@@ -58,7 +58,6 @@ func (a *CloneArgs) check() abi.Errno {
 type vfork struct {
 	queue sched.Queue
 	done  bool // guarded by Task.mu of the child
-	child *Task
 }
 
 // Clone is clone(2), clone3(2), fork(2) and vfork(2): it makes a task that sees 0 where t sees the new number. In the order of
@@ -220,7 +219,7 @@ func (b *birth) make() (int32, abi.Errno) {
 	}
 	c.Stub.SetXState(t.Stub.XState())
 	if f&abi.CLONE_VFORK != 0 {
-		c.vforked = &vfork{child: c}
+		c.vforked = new(vfork)
 	}
 	id, e := b.link()
 	if e != 0 {
@@ -292,7 +291,7 @@ func (b *birth) memory() abi.Errno {
 		c.Stub, c.memory = st, t.memory.share()
 		return 0
 	}
-	space, e := t.Space().Fork()
+	space, e := t.forkSpace()
 	if e != 0 {
 		return e
 	}
@@ -301,12 +300,22 @@ func (b *birth) memory() abi.Errno {
 		space.Release()
 		return abi.EAGAIN
 	}
-	if f, ok := t.Stub.(interface{ Flush() }); ok && t.memory.Shared() {
-		t.Thread.Outside(f.Flush) // other threads of ours must not write any more to what the child now shares
-	}
 	c.Stub, c.memory = stub.First(), newMemory(space, stub)
 	t.memory.copyTo(c.memory)
 	return 0
+}
+
+// forkSpace copies t's address space. Where other threads run in it, they must have lost their rights to write to what is shared now
+// before the child runs: t's stub is made to take them away at once.
+func (t *Task) forkSpace() (*mm.Space, abi.Errno) {
+	if !t.memory.Shared() {
+		return t.Space().Fork()
+	}
+	space, e := t.Space().ForkShared()
+	if f, ok := t.Stub.(interface{ Flush() }); ok && e == 0 {
+		t.Thread.Outside(f.Flush)
+	}
+	return space, e
 }
 
 // link gives the child its number and puts it among the living. From here on it can be signalled; nothing may fail after that.

@@ -330,7 +330,10 @@ func (t *Task) popFrame() bool {
 	}
 	t.SetMask(r.Mask)
 	t.Regs = regs
-	img := make([]byte, x86.XStateSize())
+	if t.image == nil {
+		t.image = make([]byte, x86.XStateSize())
+	}
+	img := t.image
 	x86.InitXState(img)
 	if r.FPAddr != 0 {
 		if t.frame == nil {

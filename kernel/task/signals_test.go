@@ -829,7 +829,7 @@ func TestFaultFirst(t *testing.T) {
 		}
 		g.call(0, func() (uint64, abi.Errno) {
 			g.Kill(1, abi.SIGHUP)
-			g.Kill(1, abi.SIGILL) // sent, not caused
+			g.TgKill(1, 1, abi.SIGILL) // sent, not caused
 			i := signal.Fault(abi.SIGSEGV, abi.SEGV_MAPERR, 0)
 			g.Force(&i)
 			return 0, 0

@@ -2,12 +2,14 @@ package task
 
 import (
 	"goum/arch/abi"
-	"goum/arch/x86"
 	"goum/mm"
 )
 
 // StubThread is a guest thread's seat in a stub process: skas.Thread, or a test's own.
 type StubThread interface {
+	// Besides, a Flush method, where there is one, has what fork took from the parent's mappings taken in its stub before the
+	// child runs; only a parent with other threads needs it.
+
 	// NewThread makes another thread in the same stub: EAGAIN when there are too many.
 	NewThread() (StubThread, abi.Errno)
 	// Park leaves the seat to whoever comes next.
@@ -29,10 +31,4 @@ type Stub interface {
 type StubPool interface {
 	// New is an error only where the host has no more to give: EAGAIN for fork, ENOMEM for exec.
 	New(space *mm.Space) (Stub, error)
-}
-
-// Host is what trap needs of a StubThread besides: to run it.
-type Host[Event any] interface {
-	StubThread
-	Run(r *x86.Regs) Event
 }

@@ -63,6 +63,7 @@ type Task struct {
 	clearAt uint64 // clear_child_tid: set_tid_address(2)
 	vforked *vfork // what this child's parent waits for
 	frame   []byte // where signal frames are built, MaxFrame bytes once needed
+	image   []byte // floating point state on its way back from one
 	onBack  []func(*Task)
 	exited  bool // all of exit has been done
 	code    int32

@@ -33,6 +33,21 @@ func (f *file) Release() { f.t.closed(f) }
 // Queue is where readers and writers wait.
 func (f *file) Queue() *sched.Queue { return &f.t.queue }
 
+// SetAsync has o's owner get SIGIO when there is something to read, or room to write again.
+func (f *file) SetAsync(o *vfs.Open, on bool) {
+	t := f.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !on {
+		delete(t.async, f)
+		return
+	}
+	if t.async == nil {
+		t.async = make(map[*file]*vfs.Open)
+	}
+	t.async[f] = o
+}
+
 // Poll is n_tty_poll.
 func (f *file) Poll(*vfs.Caller) sched.Mask {
 	if f.hung.Load() {

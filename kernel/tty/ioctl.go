@@ -1,6 +1,8 @@
 package tty
 
 import (
+	"encoding/binary"
+
 	"goum/arch/abi"
 	"goum/kernel/fs/vfs"
 	"goum/mm"
@@ -8,9 +10,18 @@ import (
 	"goum/sched/clock"
 )
 
-func get32(u mm.User, addr uint64) (uint32, abi.Errno) { return u.Load32(addr) }
+// get32 and put32 move an int that need not be aligned.
+func get32(u mm.User, addr uint64) (uint32, abi.Errno) {
+	var b [4]byte
+	e := u.CopyIn(b[:], addr)
+	return binary.LittleEndian.Uint32(b[:]), e
+}
 
-func put32(u mm.User, addr uint64, v uint32) (uint64, abi.Errno) { return 0, u.Store32(addr, v) }
+func put32(u mm.User, addr uint64, v uint32) (uint64, abi.Errno) {
+	var b [4]byte
+	binary.LittleEndian.PutUint32(b[:], v)
+	return 0, u.CopyOut(addr, b[:])
+}
 
 func flag(b bool) uint32 {
 	if b {

@@ -52,7 +52,7 @@ func newPair(fs *Devpts, index uint32, clk *clock.Clock) *pty {
 	m.link, s.link = s, m
 	m.drv, s.drv = &half{s, p}, &half{m, p}
 	m.init(masterTermios())
-	s.init(StdTermios())
+	s.init(slaveTermios())
 	p.master, p.slave = m, s
 	return p
 }
@@ -217,4 +217,13 @@ func openSlave(c *vfs.Caller, flags uint32, loc vfs.Location) (vfs.File, abi.Err
 		return nil, abi.EIO
 	}
 	return n.pty.slave.Open(c, flags, true, false)
+}
+
+// Unlock lets the slave of f, a master, be opened: TIOCSPTLCK from within the kernel.
+func Unlock(f vfs.File) {
+	if f, ok := f.(*file); ok && f.t.kind == master {
+		f.t.mu.Lock()
+		f.t.link.unlocked = true
+		f.t.mu.Unlock()
+	}
 }

@@ -25,6 +25,13 @@ func StdTermios() abi.Termios2 {
 	return t
 }
 
+// slaveTermios is the state of a new pty's slave.
+func slaveTermios() abi.Termios2 {
+	t := StdTermios()
+	t.Cflag = abi.B38400 | abi.CS8 | abi.CREAD
+	return t
+}
+
 // masterTermios is the state of a pty's master, which nobody can change: raw.
 func masterTermios() abi.Termios2 {
 	t := StdTermios()

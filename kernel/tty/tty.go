@@ -57,7 +57,8 @@ type TTY struct {
 	session    signal.Session
 	foreground signal.Group
 	files      map[*file]struct{}
-	backlog    []byte // of a pty: put by the other half, and not yet received
+	async      map[*file]*vfs.Open // those with O_ASYNC, who get SIGIO
+	backlog    []byte              // of a pty: put by the other half, and not yet received
 	exclusive  bool
 	gone       bool  // of a pty: the other half is closed
 	packet     bool  // of a master: TIOCPKT
@@ -236,7 +237,14 @@ func (l *line) Room() int        { return l.drv.Room() }
 func (l *line) Put(p []byte) int { return l.drv.Put(p) }
 func (l *line) Signal(sig int)   { (*TTY)(l).send(sig) }
 
-func (l *line) Wake(mask sched.Mask) { l.queue.Wake(mask) }
+func (l *line) Wake(mask sched.Mask) {
+	l.queue.Wake(mask)
+	for _, o := range l.async {
+		if m := o.Loc.Mount; m != nil && m.System().SIGIO != nil {
+			m.System().SIGIO(o, uint32(mask&(pollIn|pollOut|pollHup)))
+		}
+	}
+}
 
 func (l *line) Flush() {
 	l.drv.Flush()
@@ -294,6 +302,7 @@ func (t *TTY) newFile(flags uint32, asConsole bool) *file {
 func (t *TTY) closed(f *file) {
 	t.mu.Lock()
 	delete(t.files, f)
+	delete(t.async, f)
 	o := t.link
 	if o == nil || len(t.files) > 0 {
 		t.mu.Unlock()
@@ -321,7 +330,7 @@ func (t *TTY) closed(f *file) {
 }
 
 // HangUp ends everything that goes on: reads give 0, writes EIO, and the session's leader gets SIGHUP. The terminal can be opened
-// again. vhangup(2).
+// again. Output that is on its way to a console still goes out. vhangup(2).
 func (t *TTY) HangUp() { t.hangup(false) }
 
 func (t *TTY) hangup(exit bool) {
@@ -334,9 +343,9 @@ func (t *TTY) hangup(exit bool) {
 	s, g := t.session, t.foreground
 	t.session, t.foreground = nil, nil
 	t.disc.FlushInput()
-	t.drv.Flush()
 	if t.kind == slave {
-		t.disc.SetTermios(StdTermios())
+		t.drv.Flush()
+		t.disc.SetTermios(slaveTermios())
 	}
 	t.events = 0
 	t.queue.Wake(sched.Any)

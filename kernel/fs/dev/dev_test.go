@@ -197,3 +197,29 @@ func TestPts(t *testing.T) {
 		t.Error(e.Name())
 	}
 }
+
+// TestAsync is a terminal whose reader is told by SIGIO.
+func TestAsync(t *testing.T) {
+	c := boot(t)
+	var told []uint32
+	c.Root().Mount.System().SIGIO = func(o *vfs.Open, events uint32) { told = append(told, events) }
+	m := open(t, c, "/dev/ptmx")
+	if e := m.SetFlags(c, abi.O_ASYNC|abi.O_NONBLOCK); e != 0 {
+		t.Fatal(e.Name())
+	}
+	tty.Unlock(m.File)
+	s, e := c.Open("/dev/pts/0", abi.O_RDWR, 0)
+	if e != 0 {
+		t.Fatal(e.Name())
+	}
+	s.Write(c, mm.BytesBuf([]byte("hello")))
+	if len(told) != 1 || told[0]&abi.EPOLLIN == 0 {
+		t.Errorf("%#x", told)
+	}
+	m.SetFlags(c, abi.O_NONBLOCK)
+	s.Write(c, mm.BytesBuf([]byte("hello")))
+	s.Unref()
+	if len(told) != 1 {
+		t.Errorf("%#x", told)
+	}
+}

@@ -1,6 +1,8 @@
 package dev
 
 import (
+	"encoding/binary"
+
 	"goum/arch/abi"
 	"goum/kernel/fs/vfs"
 	"goum/mm"
@@ -151,13 +153,14 @@ func (r *randomDevice) Queue() *sched.Queue { return &r.queue }
 func (r *randomDevice) Ioctl(c *vfs.Caller, cmd uint32, arg uint64) (uint64, abi.Errno) {
 	switch cmd {
 	case rndGetEntCnt:
-		return 0, c.User.Store32(arg, entropyBits)
+		return 0, c.User.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, entropyBits))
 	case rndAddToEntCnt, rndAddEntropy:
 		if !c.Cred.Has(abi.CAP_SYS_ADMIN) {
 			return 0, abi.EPERM
 		}
-		n, e := c.User.Load32(arg)
-		if e == 0 && int32(n) < 0 {
+		var b [4]byte
+		e := c.User.CopyIn(b[:], arg)
+		if e == 0 && int32(binary.LittleEndian.Uint32(b[:])) < 0 {
 			e = abi.EINVAL
 		}
 		return 0, e

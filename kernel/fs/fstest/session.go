@@ -7,8 +7,11 @@ package fstest
 
 import (
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"goum/arch/abi"
@@ -279,6 +282,12 @@ func NewCaller(t testing.TB, mk Maker, register ...func(sys *vfs.System)) *vfs.C
 	for _, r := range register {
 		r(sys)
 	}
+	vfs.RegisterChar(sys, 1, 3, func(*vfs.Caller, uint32, vfs.Location) (vfs.File, abi.Errno) { return vfs.NoFile{}, 0 })
+	for name, v := range map[string]*atomic.Int32{"hardlinks": &sys.Hardlinks, "symlinks": &sys.Symlinks, "fifos": &sys.Fifos, "regular": &sys.Regular} {
+		b, _ := os.ReadFile("/proc/sys/fs/protected_" + name) // as the host has them, which is the oracle
+		n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		v.Store(int32(n))
+	}
 	root := sys.MountRoot(mk(sys), "none", 0)
 	d := vfs.NewDirs(root, root)
 	return &vfs.Caller{Cred: cred.Root(), Dirs: d, Tgid: 1, Tid: 1, Limits: cred.NewLimits(1 << 30)}
@@ -454,6 +463,9 @@ func (v *virtual) getcwd() (string, abi.Errno)           { return v.c.Getcwd() }
 func (v *virtual) umask(m int) int                       { return int(v.c.Dirs.SetUmask(uint32(m))) }
 func (v *virtual) at(p string) (vfs.Location, abi.Errno) { return v.c.Walk(here, p, vfs.Follow) }
 func (v *virtual) setxattr(p, name string, val []byte, f int) abi.Errno {
+	if e := vfs.CheckSetXattr(name, uint64(len(val)), uint32(f)); e != 0 {
+		return e
+	}
 	l, e := v.at(p)
 	if e != 0 {
 		return e
@@ -461,6 +473,9 @@ func (v *virtual) setxattr(p, name string, val []byte, f int) abi.Errno {
 	return v.c.SetXattr(l, name, val, uint32(f))
 }
 func (v *virtual) getxattr(p, name string) (string, abi.Errno) {
+	if e := vfs.CheckXattr(name); e != 0 {
+		return "", e
+	}
 	l, e := v.at(p)
 	if e != 0 {
 		return "", e
@@ -478,6 +493,9 @@ func (v *virtual) listxattr(p string) (string, abi.Errno) {
 	return strings.Join(n, " "), e
 }
 func (v *virtual) removexattr(p, name string) abi.Errno {
+	if e := vfs.CheckXattr(name); e != 0 {
+		return e
+	}
 	l, e := v.at(p)
 	if e != 0 {
 		return e
@@ -514,6 +532,11 @@ func (v *virtual) mount(src, target, typ string, f uintptr, data string) abi.Err
 }
 func (v *virtual) umount(p string, f int) abi.Errno { return v.c.Umount(p, uint32(f)) }
 func (v *virtual) flock(fd, op int) abi.Errno {
+	switch op &^ abi.LOCK_NB { // before the descriptor is looked at, as in Linux
+	case abi.LOCK_SH, abi.LOCK_EX, abi.LOCK_UN:
+	default:
+		return abi.EINVAL
+	}
 	o, e := v.file(fd)
 	if e != 0 {
 		return e

@@ -33,12 +33,8 @@ const (
 	pageShift = physmem.PageShift
 )
 
-// Bounds of this package.
-const (
-	chunkPages = 512 // pages of one part of a table
-	maxBatch   = 16  // pages referenced at a time for a read
-	maxRun     = 256 // pages taken at a time for a write
-)
+// reserved marks a frame in a table that fallocate(2) put there and nobody has used yet: it is a hole still for lseek(2).
+const reserved physmem.Frame = 1 << 31
 
 // MaxSize is the largest file: what Linux allows on a 64-bit machine. Beyond it: EFBIG.
 const MaxSize = 1<<63 - 1
@@ -107,18 +103,42 @@ func (p *Pages) Count() int {
 	return p.count
 }
 
-// get is page i, or 0. mu is held.
-func (p *Pages) get(i uint64) physmem.Frame {
+// slot is where the frame of page i stands, or nil. mu is held.
+func (p *Pages) slot(i uint64) *physmem.Frame {
 	if i < uint64(len(p.first)) {
-		return p.first[i]
+		return &p.first[i]
 	}
 	if i < chunkPages {
-		return 0
+		return nil
 	}
 	if c := p.rest[i/chunkPages]; c != nil {
-		return c.frames[i%chunkPages]
+		return &c.frames[i%chunkPages]
+	}
+	return nil
+}
+
+// get is page i, or 0. mu is held.
+func (p *Pages) get(i uint64) physmem.Frame {
+	if s := p.slot(i); s != nil {
+		return *s &^ reserved
 	}
 	return 0
+}
+
+// use is get for whoever will write to the page, or maps it. mu is held.
+func (p *Pages) use(i uint64) physmem.Frame {
+	s := p.slot(i)
+	if s == nil {
+		return 0
+	}
+	*s &^= reserved
+	return *s
+}
+
+// data says whether page i has been used. mu is held.
+func (p *Pages) data(i uint64) bool {
+	s := p.slot(i)
+	return s != nil && *s != 0 && *s&reserved == 0
 }
 
 // put makes f page i, which was a hole. mu is held.
@@ -155,7 +175,7 @@ func (p *Pages) takeRange(from, end uint64) (out []physmem.Frame) {
 		if *slot == 0 {
 			return false
 		}
-		out = append(out, *slot)
+		out = append(out, *slot&^reserved)
 		*slot = 0
 		p.count--
 		return true
@@ -291,10 +311,10 @@ func (p *Pages) WriteAt(src *mm.Buf, off int64, n int) (done int, e abi.Errno) {
 		i, in := uint64(off)>>pageShift, int(off&(pageSize-1))
 		left := n - done
 		p.mu.Lock()
-		f := p.get(i)
+		f := p.use(i)
 		if f != 0 {
 			run := 1
-			for most := min((in+left+pageSize-1)>>pageShift, maxRun); run < most && p.get(i+uint64(run)) == f+physmem.Frame(run); {
+			for most := min((in+left+pageSize-1)>>pageShift, maxRun); run < most && p.use(i+uint64(run)) == f+physmem.Frame(run); {
 				run++
 			}
 			mem.RefRun(f, run)
@@ -359,7 +379,7 @@ func (p *Pages) fill(src *mm.Buf, i uint64, in, want, left int) (done int, e abi
 	p.mu.Lock()
 	for k := range keep {
 		g := f + physmem.Frame(k)
-		if old := p.get(i + uint64(k)); old != 0 {
+		if old := p.use(i + uint64(k)); old != 0 {
 			// A fault was faster: what was written goes into its page.
 			lo, hi := 0, min(in+done-k<<pageShift, pageSize)
 			if k == 0 {
@@ -513,7 +533,7 @@ func (p *Pages) Allocate(off, length int64) abi.Errno {
 			p.free([]physmem.Frame{f})
 			continue
 		}
-		p.put(i, f)
+		p.put(i, f|reserved)
 		p.mu.Unlock()
 		mine = append(mine, i)
 	}
@@ -546,7 +566,7 @@ func (p *Pages) SeekData(off int64) (int64, abi.Errno) {
 	}
 	i := uint64(off) >> pageShift
 	for ; i < uint64(len(p.first)); i++ {
-		if p.first[i] != 0 {
+		if p.data(i) {
 			return found(i, off, size)
 		}
 	}
@@ -563,7 +583,7 @@ func (p *Pages) SeekData(off int64) (int64, abi.Errno) {
 		}
 		i = max(i, k*chunkPages)
 		for ; i < (k+1)*chunkPages; i++ {
-			if p.rest[k].frames[i%chunkPages] != 0 {
+			if p.data(i) {
 				return found(i, off, size)
 			}
 		}
@@ -586,7 +606,7 @@ func (p *Pages) SeekHole(off int64) (int64, abi.Errno) {
 		return 0, abi.ENXIO
 	}
 	i := uint64(off) >> pageShift
-	for p.get(i) != 0 {
+	for p.data(i) {
 		i++
 	}
 	return min(max(int64(i<<pageShift), off), size), 0
@@ -605,7 +625,7 @@ func (p *Pages) Page(w mm.Sleeper, index uint64, write bool) (physmem.Frame, abi
 			}
 			return 0, abi.ENXIO
 		}
-		f := p.get(index)
+		f := p.use(index)
 		if f == 0 && fresh != 0 {
 			p.put(index, fresh)
 			f, fresh = fresh, 0
@@ -634,7 +654,7 @@ func (p *Pages) Cached(index uint64, frames []physmem.Frame) {
 	for i := range frames {
 		frames[i] = 0
 		if at := index + uint64(i); at < end {
-			if f := p.get(at); f != 0 {
+			if f := p.use(at); f != 0 {
 				p.cache.mem.Ref(f)
 				frames[i] = f
 			}

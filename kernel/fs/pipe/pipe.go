@@ -27,16 +27,6 @@ import (
 	"goum/sched/clock"
 )
 
-// Bounds of this package.
-const (
-	pageSize     = 4096
-	defaultSlots = 16            // 64 KiB
-	maxSize      = 1 << 20       // fs.pipe-max-size: EPERM beyond, without CAP_SYS_RESOURCE
-	maxPrivSize  = 1 << 24       // with it: ENOMEM (Linux goes on to 2 GiB)
-	softPages    = 16384         // capacity of all pipes after which new ones get two pages: fs.pipe-user-pages-soft
-	hardPages    = 4 * softPages // and none: ENFILE
-)
-
 // partner is the event that an opener of a fifo waits for: no bit of poll(2).
 const partner = sched.Mask(1 << 30)
 

@@ -40,8 +40,8 @@ func (f *fileNode) SetAttr(c *vfs.Caller, s *vfs.SetAttr) abi.Errno {
 		if s.Size < old && seals&abi.F_SEAL_SHRINK != 0 || s.Size > old && seals&abi.F_SEAL_GROW != 0 {
 			return abi.EPERM
 		}
+		f.pages.Truncate(s.Size) // the same size drops what was reserved behind it
 		if s.Size != old {
-			f.pages.Truncate(s.Size)
 			f.changed()
 		}
 	}

@@ -25,14 +25,6 @@ import (
 	"goum/kernel/fs/vfs"
 )
 
-// Bounds and shapes that Linux gives.
-const (
-	direntSize = 20   // what an entry adds to a directory's size
-	inodeSpace = 1024 // what an inode, a further link, or so many bytes of extended attributes take of nr_inodes
-	maxLinks   = 1<<31 - 1
-	pageSize   = 4096
-)
-
 // Options are the mount options.
 type Options struct {
 	Size     uint64 // bytes; 0: half of all memory

@@ -1,6 +1,8 @@
 package tmpfs
 
 import (
+	"strings"
+
 	"goum/arch/abi"
 	"goum/kernel/fs/vfs"
 	"goum/mm"
@@ -10,11 +12,10 @@ import (
 // links among the directories are followed, mode and owner are set whatever the umask says. mtime is in nanoseconds. In a tmpfs the
 // data is copied once, into contiguous frames.
 func AddFile(c *vfs.Caller, path string, mode, uid, gid uint32, mtime int64, data []byte) abi.Errno {
-	if !clean(path) {
+	if strings.ContainsRune(path, 0) {
 		return abi.EINVAL
 	}
-	if l, a, e := c.AttrAt(vfs.Location{}, path, abi.AT_SYMLINK_NOFOLLOW); e == 0 && !a.IsDir() && (a.Mode&abi.S_IFMT != abi.S_IFREG || a.Nlink > 1) {
-		_ = l
+	if _, a, e := c.AttrAt(vfs.Location{}, path, abi.AT_SYMLINK_NOFOLLOW); e == 0 && !a.IsDir() && (a.Mode&abi.S_IFMT != abi.S_IFREG || a.Nlink > 1) {
 		if e := c.Unlink(vfs.Location{}, path); e != 0 {
 			return e
 		}

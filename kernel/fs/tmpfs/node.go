@@ -3,7 +3,6 @@ package tmpfs
 import (
 	"slices"
 	"sort"
-	"strings"
 	"sync/atomic"
 
 	"goum/arch/abi"
@@ -348,7 +347,7 @@ func (d *dirNode) MakeTmp(c *vfs.Caller, m vfs.Making) (vfs.Node, abi.Errno) {
 	d.fs.mu.Lock()
 	b.nlink = 0
 	d.fs.mu.Unlock()
-	n.(*fileNode).nameless = true
+	n.(*fileNode).nameless = !m.NoLink
 	return n, 0
 }
 
@@ -534,9 +533,3 @@ func (d *dirNode) ReadDir(c *vfs.Caller, pos int64, emit func(e vfs.DirEntry) bo
 		}
 	}
 }
-
-// Whiteout says whether a node hides a name of a lower layer, for overlays.
-func Whiteout(a *vfs.Attr) bool { return a.Mode&abi.S_IFMT == abi.S_IFCHR && a.Rdev == 0 }
-
-// clean refuses names that cannot be components.
-func clean(path string) bool { return !strings.ContainsRune(path, 0) }

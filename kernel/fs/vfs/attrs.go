@@ -119,7 +119,7 @@ func (c *Caller) Statfs(l Location) (abi.Statfs, abi.Errno) {
 func (c *Caller) setAttr(l Location, s *SetAttr) abi.Errno {
 	n := l.Node()
 	e := n.SetAttr(c, s)
-	if e == 0 && n.VFS().extra.Load() != nil {
+	if e == 0 && watching.Load() != 0 {
 		mask := uint32(0)
 		if s.Valid&SetSize != 0 {
 			mask |= abi.IN_MODIFY
@@ -200,11 +200,11 @@ func (c *Caller) Chown(l Location, uid, gid uint32) abi.Errno {
 	}
 	if !a.IsDir() && a.Mode&abi.S_IFMT != abi.S_IFLNK {
 		if m := c.withoutSuid(a.Mode, a.GID); m != a.Mode {
+			if !c.owns(&a) {
+				return abi.EPERM
+			}
 			s.Valid, s.Mode = s.Valid|SetMode, m&0o7777
 		}
-	}
-	if s.Valid == 0 {
-		return 0
 	}
 	return c.setAttr(l, s)
 }

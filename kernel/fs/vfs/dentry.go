@@ -399,3 +399,10 @@ func (d *Dentry) below(a *Dentry) bool {
 	}
 	return false
 }
+
+// Cached is how many names of s are remembered, for tests and statistics.
+func (s *Super) Cached() int {
+	s.names.Lock()
+	defer s.names.Unlock()
+	return s.cached
+}

@@ -10,5 +10,4 @@ const (
 	maxDeadlock    = 256     // owners followed when a blocking record lock looks for a deadlock (Linux: 10)
 	maxDirEntries  = 1 << 14 // entries emitted by one getdents, whatever its buffer
 	maxWatchers    = 1 << 16 // watchers of one node: ENOSPC
-	maxGetdentsBuf = 1 << 20
 )

@@ -36,6 +36,12 @@ type fileLocks struct {
 func (f *fileLocks) conflict(r *Record, owner any) *fileLock {
 	for i := range f.held {
 		h := &f.held[i]
+		if r.Type == abi.F_UNLCK { // only F_OFD_GETLK asks so: for the owner's own
+			if h.owner == owner && h.overlaps(r) {
+				return h
+			}
+			continue
+		}
 		if h.owner != owner && h.overlaps(r) && (h.Type == abi.F_WRLCK || r.Type == abi.F_WRLCK) {
 			return h
 		}

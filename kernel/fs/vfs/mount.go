@@ -246,7 +246,7 @@ func (l Location) within(top Location) bool {
 	return l.Dentry.below(top.Dentry)
 }
 
-// MountAt is mount(2) for a path: see path_mount in Linux's fs/namespace.c for the order of errors. data holds the options that
+// MountAt is mount(2) for a path (a null pointer for the type, where a new file system is asked for, is the caller's EINVAL): see path_mount in Linux's fs/namespace.c for the order of errors. data holds the options that
 // the file system itself knows.
 func (c *Caller) MountAt(source, target, typ string, flags uint32, data string) abi.Errno {
 	l, e := c.Walk(Location{}, target, Follow)
@@ -287,7 +287,7 @@ func (c *Caller) MountAt(source, target, typ string, flags uint32, data string) 
 }
 
 func (c *Caller) newMountAt(source string, l Location, typ string, flags, own uint32, data string) abi.Errno {
-	if typ == "" {
+	if l.Mount == nil {
 		return abi.EINVAL
 	}
 	s := l.Mount.sys
@@ -709,10 +709,9 @@ func (c *Caller) PivotRoot(newRoot, putOld string) abi.Errno {
 		}
 		at := Location{r.parent, r.point}
 		np := s.detach(n)
-		rp := s.detach(r) // its count goes over to n
-		s.attach(r, ol)   // ol was counted above
+		s.detach(r)     // the count of its point goes over to n
+		s.attach(r, ol) // ol was counted above
 		s.attach(n, at)
-		_ = rp
 		drop = []*Dentry{np}
 		s.bump()
 		return 0

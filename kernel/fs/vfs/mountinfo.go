@@ -48,7 +48,7 @@ func MountLines(root Location) []MountLine {
 		}
 		l.Point = p
 		l.Root, _, _ = Location{nil, m.root}.path(Location{})
-		l.Options = options(m.Flags() | m.super.flags.Load()&0)
+		l.Options = options(m.Flags())
 		l.Type, l.Source = m.super.Type, m.Source
 		l.SuperOptions = "rw"
 		if m.super.ReadOnly() {

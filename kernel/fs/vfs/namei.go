@@ -200,6 +200,9 @@ func (c *Caller) Link(oldAt Location, oldPath string, newAt Location, newPath st
 	if e != 0 {
 		return e
 	}
+	if s := old.Dentry.super; s.sys != nil && s.sys.Hardlinks.Load() != 0 && !c.owns(&a) && !c.linkSource(s, n, &a) {
+		return abi.EPERM
+	}
 	if e := c.mayCreate(cr.dir, &cr.attr); e != 0 {
 		return e
 	}
@@ -216,6 +219,55 @@ func (c *Caller) Link(oldAt Location, oldPath string, newAt Location, newPath st
 	cr.dir.Dentry.add(cr.name, n)
 	n.VFS().notify(abi.IN_ATTRIB, "", 0)
 	notifyDir(cr.dir.Dentry, abi.IN_CREATE, cr.name, 0, n)
+	return 0
+}
+
+// linkSource is safe_hardlink_source: what fs.protected_hardlinks lets others than the owner link to.
+func (c *Caller) linkSource(s *Super, n Node, a *Attr) bool {
+	return a.Mode&abi.S_IFMT == abi.S_IFREG && a.Mode&abi.S_ISUID == 0 && a.Mode&(abi.S_ISGID|abi.S_IXGRP) != abi.S_ISGID|abi.S_IXGRP &&
+		c.permit(s, n, a, MayRead|MayWrite) == 0
+}
+
+// mayFollow is may_follow_link: what fs.protected_symlinks says of a link at the end of a path, in directory dir.
+func (c *Caller) mayFollow(dir, link Location) abi.Errno {
+	s := link.Dentry.super.sys
+	if s == nil || s.Symlinks.Load() == 0 {
+		return 0
+	}
+	a, e := c.attrOf(link)
+	if e != 0 || a.UID == c.Cred.FSUID {
+		return e
+	}
+	d, e := c.attrOf(dir)
+	if e != 0 || d.Mode&(abi.S_ISVTX|abi.S_IWOTH) != abi.S_ISVTX|abi.S_IWOTH || d.UID == a.UID {
+		return e
+	}
+	return abi.EACCES
+}
+
+// mayReuse is may_create_in_sticky: what fs.protected_regular and fs.protected_fifos say of a file that O_CREAT found.
+func (c *Caller) mayReuse(l Location, a *Attr) abi.Errno {
+	s := l.Dentry.super.sys
+	if s == nil {
+		return 0
+	}
+	var level int32
+	switch a.Mode & abi.S_IFMT {
+	case abi.S_IFREG:
+		level = s.Regular.Load()
+	case abi.S_IFIFO:
+		level = s.Fifos.Load()
+	}
+	if level == 0 || a.UID == c.Cred.FSUID {
+		return 0
+	}
+	d, e := l.Dentry.Parent().node.Attr(c)
+	if e != 0 || d.Mode&abi.S_ISVTX == 0 || a.UID == d.UID {
+		return e
+	}
+	if d.Mode&abi.S_IWOTH != 0 || d.Mode&abi.S_IWGRP != 0 && level >= 2 {
+		return abi.EACCES
+	}
 	return 0
 }
 

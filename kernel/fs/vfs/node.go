@@ -79,6 +79,7 @@ type Making struct {
 	UID, GID uint32
 	Rdev     uint64
 	Target   string // of a symbolic link
+	NoLink   bool   // O_TMPFILE with O_EXCL: it will never get a name
 }
 
 // Maker is a Dir in which files can be made: all types. Missing: EPERM (EACCES for open(2) with O_CREAT).

@@ -262,7 +262,12 @@ func (o *Open) Read(c *Caller, dst *mm.Buf) (int, abi.Errno) {
 		return n, e
 	}
 	o.gate.Lock(c.Thread)
-	n, e := o.File.Read(c, dst, At{o.pos.Load(), o.flags.Load()})
+	at := At{o.pos.Load(), o.flags.Load()}
+	if at.beyond(dst) {
+		o.gate.Unlock()
+		return 0, abi.EINVAL
+	}
+	n, e := o.File.Read(c, dst, at)
 	if n > 0 {
 		o.pos.Add(int64(n))
 	}
@@ -272,6 +277,9 @@ func (o *Open) Read(c *Caller, dst *mm.Buf) (int, abi.Errno) {
 	}
 	return n, e
 }
+
+// beyond says whether as much as b asks for ends beyond the largest position there is: rw_verify_area.
+func (a At) beyond(b *mm.Buf) bool { return a.Off > math.MaxInt64-int64(b.Len()) }
 
 // Pread is pread64(2): EINVAL (off negative), ESPIPE, EBADF.
 func (o *Open) Pread(c *Caller, dst *mm.Buf, off int64) (int, abi.Errno) {
@@ -287,7 +295,11 @@ func (o *Open) Pread(c *Caller, dst *mm.Buf, off int64) (int, abi.Errno) {
 	if !o.read {
 		return 0, abi.EBADF
 	}
-	n, e := o.File.Read(c, dst, At{off, o.flags.Load()})
+	at := At{off, o.flags.Load()}
+	if at.beyond(dst) {
+		return 0, abi.EINVAL
+	}
+	n, e := o.File.Read(c, dst, at)
 	if n > 0 {
 		o.accessed(c)
 	}
@@ -346,13 +358,13 @@ func (o *Open) PwriteFlags(c *Caller, src *mm.Buf, off int64, flags uint32) (int
 }
 
 func (o *Open) writeAt(c *Caller, src *mm.Buf, at At) (n int, end int64, e abi.Errno) {
+	if at.beyond(src) {
+		return 0, at.Off, abi.EINVAL
+	}
 	if at.Flags&abi.O_APPEND != 0 {
 		if a, ok := o.File.(Appender); ok {
 			return a.WriteAppend(c, src, at)
 		}
-	}
-	if at.Off > math.MaxInt64-int64(src.Len()) {
-		return 0, at.Off, abi.EINVAL
 	}
 	n, e = o.File.Write(c, src, at)
 	return n, at.Off + int64(n), e
@@ -385,14 +397,8 @@ func SeekSize(pos, off int64, whence int, size, max int64) (int64, abi.Errno) {
 	switch whence {
 	case abi.SEEK_SET:
 	case abi.SEEK_CUR:
-		if off > 0 && pos > math.MaxInt64-off {
-			return 0, abi.EOVERFLOW
-		}
-		off += pos
+		off += pos // what overflows is negative, and EINVAL below
 	case abi.SEEK_END:
-		if off > 0 && size > math.MaxInt64-off {
-			return 0, abi.EOVERFLOW
-		}
 		off += size
 	case abi.SEEK_DATA:
 		if uint64(off) >= uint64(size) {

@@ -176,6 +176,9 @@ func (c *Caller) openCreate(at Location, path string, o Opening, how How) (*Open
 			}
 			return c.openAt(l, o, false)
 		}
+		if e := c.mayFollow(w.cur, l); e != 0 {
+			return nil, e
+		}
 		target, jumped, e := w.follow(l, link)
 		if e != 0 {
 			return nil, e
@@ -290,7 +293,9 @@ func (c *Caller) openTmp(at Location, path string, o Opening, how How) (*Open, a
 	if !ok {
 		return nil, abi.EOPNOTSUPP
 	}
-	n, e := m.MakeTmp(c, c.making(&a, abi.S_IFREG|o.Mode&^c.Umask()))
+	mk := c.making(&a, abi.S_IFREG|o.Mode&^c.Umask())
+	mk.NoLink = o.Flags&abi.O_EXCL != 0
+	n, e := m.MakeTmp(c, mk)
 	if e != 0 {
 		return nil, e
 	}
@@ -331,6 +336,9 @@ func (c *Caller) openAt(l Location, o Opening, made bool) (*Open, abi.Errno) {
 		}
 		if typ == abi.S_IFDIR {
 			return nil, abi.EISDIR
+		}
+		if e := c.mayReuse(l, &a); e != 0 {
+			return nil, e
 		}
 	}
 	if flags&abi.O_DIRECTORY != 0 && flags&abi.O_TMPFILE_BIT == 0 && !isDir(n) {

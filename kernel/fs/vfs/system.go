@@ -25,6 +25,10 @@ type System struct {
 	// PipePages is the capacity of all pipes together, in pages: package pipe bounds it.
 	PipePages atomic.Int64
 
+	// Hardlinks, Symlinks, Fifos and Regular are fs.protected_hardlinks and so on of proc_sys_fs(5). All are 0 in a kernel that nobody
+	// configured.
+	Hardlinks, Symlinks, Fifos, Regular atomic.Int32
+
 	minors atomic.Uint32 // of unnamed devices
 
 	mu      lock.Mutex[lock.Mount]

@@ -61,6 +61,8 @@ type walker struct {
 	cur   Location
 	links int
 	last  last
+
+	rooted bool // root counts for noXdev: Linux looks at it only once the walk needed it
 }
 
 // Walk finds path from at (zero: the working directory), as Linux's path_lookupat. Beside what the file systems say: ENOENT
@@ -97,13 +99,12 @@ func (w *walker) run(at Location, path string) abi.Errno {
 		w.root = at
 	}
 	w.start, w.cur = at, at
+	w.rooted = w.how&(inRoot|beneath) != 0
 	if strings.HasPrefix(path, "/") {
 		if w.how&beneath != 0 {
 			return abi.EXDEV
 		}
-		if e := w.jumpRoot(); e != 0 {
-			return e
-		}
+		w.cur, w.rooted = w.root, true
 	} else if path != "" {
 		if !isDir(w.cur.Node()) {
 			return abi.ENOTDIR
@@ -118,12 +119,12 @@ func (w *walker) run(at Location, path string) abi.Errno {
 	return 0
 }
 
-// jumpRoot goes to the root, for an absolute path.
+// jumpRoot goes to the root, for an absolute link.
 func (w *walker) jumpRoot() abi.Errno {
-	if w.how&noXdev != 0 && w.cur.Mount != w.root.Mount {
+	if w.how&noXdev != 0 && (!w.rooted || w.cur.Mount != w.root.Mount) {
 		return abi.EXDEV
 	}
-	w.cur = w.root
+	w.cur, w.rooted = w.root, true
 	return 0
 }
 
@@ -193,6 +194,11 @@ func (w *walker) walk(path string) abi.Errno {
 		}
 		link, islink := w.asLink(next)
 		if islink && (!final || trailing || w.how&Follow != 0) {
+			if final {
+				if e := w.c.mayFollow(w.cur, next); e != 0 {
+					return e
+				}
+			}
 			target, jumped, e := w.follow(next, link)
 			if e != 0 {
 				return e
@@ -278,7 +284,7 @@ func (c *Caller) lookupLocked(dir Dir, d *Dentry, name string) (*Dentry, abi.Err
 		return nil, abi.ENAMETOOLONG
 	}
 	if d.node.VFS().Dead() {
-		return &Dentry{super: d.super, parent: d, name: name}, 0 // nothing is ever found in a removed directory
+		return nil, abi.ENOENT // nothing is ever found in a removed directory, or made
 	}
 	n, e := dir.Lookup(c, name)
 	if e == abi.ENOENT {
@@ -296,6 +302,7 @@ func (c *Caller) valid(vol Volatile, f *Dentry, name string) bool {
 
 // up goes to "..": not above the root, and out of mounts.
 func (w *walker) up() abi.Errno {
+	w.rooted = true
 	l := w.cur
 	for {
 		if l == w.root {
@@ -327,11 +334,8 @@ func (w *walker) up() abi.Errno {
 
 // asLink says whether l is a symbolic link of either kind.
 func (w *walker) asLink(l Location) (Node, bool) {
-	switch n := l.Dentry.node.(type) {
-	case Follower:
-		return l.Dentry.node, true
-	case Symlinker:
-		_ = n
+	switch l.Dentry.node.(type) {
+	case Follower, Symlinker:
 		return l.Dentry.node, true
 	}
 	return nil, false
@@ -376,9 +380,4 @@ func (c *Caller) attrOf(l Location) (Attr, abi.Errno) {
 		return Attr{}, abi.ENOENT
 	}
 	return n.Attr(c)
-}
-
-// SafeJoin is for those that make paths from names: it refuses what is no single component.
-func SafeJoin(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= abi.NAME_MAX && !strings.ContainsAny(name, "/\x00")
 }

@@ -42,7 +42,23 @@ func (c *Caller) xattrMay(l Location, a *Attr, name string, write bool) abi.Errn
 	return c.permit(l.Dentry.super, l.Node(), a, mask)
 }
 
-func xattrName(name string) abi.Errno {
+// CheckSetXattr is what setxattr(2) looks at before it looks for the file: EINVAL (flags), ERANGE (name), E2BIG. CheckXattr serves the
+// others.
+func CheckSetXattr(name string, size uint64, flags uint32) abi.Errno {
+	if flags&^(abi.XATTR_CREATE|abi.XATTR_REPLACE) != 0 {
+		return abi.EINVAL
+	}
+	if e := CheckXattr(name); e != 0 {
+		return e
+	}
+	if size > abi.XATTR_SIZE_MAX {
+		return abi.E2BIG
+	}
+	return 0
+}
+
+// CheckXattr says whether name may be one at all: ERANGE.
+func CheckXattr(name string) abi.Errno {
 	if name == "" || len(name) > abi.XATTR_NAME_MAX {
 		return abi.ERANGE
 	}
@@ -64,7 +80,7 @@ func xattrKnown(name string) abi.Errno {
 
 // GetXattr is getxattr(2): ERANGE (name), EACCES, ENODATA, EOPNOTSUPP.
 func (c *Caller) GetXattr(l Location, name string) ([]byte, abi.Errno) {
-	if e := xattrName(name); e != 0 {
+	if e := CheckXattr(name); e != 0 {
 		return nil, e
 	}
 	a, e := c.attrOf(l)
@@ -86,14 +102,8 @@ func (c *Caller) GetXattr(l Location, name string) ([]byte, abi.Errno) {
 
 // SetXattr is setxattr(2): EINVAL (flags), ERANGE, E2BIG, EROFS, EPERM, EACCES, EOPNOTSUPP, EEXIST, ENODATA.
 func (c *Caller) SetXattr(l Location, name string, value []byte, flags uint32) abi.Errno {
-	if flags&^(abi.XATTR_CREATE|abi.XATTR_REPLACE) != 0 {
-		return abi.EINVAL
-	}
-	if e := xattrName(name); e != 0 {
+	if e := CheckSetXattr(name, uint64(len(value)), flags); e != 0 {
 		return e
-	}
-	if len(value) > abi.XATTR_SIZE_MAX {
-		return abi.E2BIG
 	}
 	if value == nil {
 		value = []byte{}
@@ -103,7 +113,7 @@ func (c *Caller) SetXattr(l Location, name string, value []byte, flags uint32) a
 
 // RemoveXattr is removexattr(2).
 func (c *Caller) RemoveXattr(l Location, name string) abi.Errno {
-	if e := xattrName(name); e != 0 {
+	if e := CheckXattr(name); e != 0 {
 		return e
 	}
 	return c.changeXattr(l, name, nil, abi.XATTR_REPLACE)

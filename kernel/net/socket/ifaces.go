@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"goum/arch/abi"
 	"goum/arch/lock"
@@ -73,6 +74,7 @@ type Route struct {
 type Event struct {
 	Kind  EventKind
 	Iface Iface
+	Flags uint32 // of LinkChanged: those that changed
 	Addr  IfAddr // of AddrNew, AddrGone
 	Route Route  // of RouteNew, RouteGone
 }
@@ -183,7 +185,7 @@ func (n *Interfaces) SetFlags(index int32, flags, mask uint32) abi.Errno {
 		if d.Flags == old {
 			return 0
 		}
-		n.note(Event{Kind: LinkChanged, Iface: *d})
+		n.note(Event{Kind: LinkChanged, Iface: *d, Flags: old ^ d.Flags})
 		if (old^d.Flags)&abi.IFF_UP != 0 {
 			if d.Up() {
 				n.raise(d)
@@ -329,18 +331,22 @@ func (n *Interfaces) SetGroup(index int32, g uint32) abi.Errno {
 	return n.edit(index, func(d *Iface) abi.Errno { d.Group = g; return 0 })
 }
 
-// Rename gives a device another name: ENODEV, EBUSY (it is up), EINVAL (no name for a device), EEXIST.
+// Rename gives a device, and the labels of its addresses, another name: ENODEV, EINVAL (no name for a device), EEXIST.
 func (n *Interfaces) Rename(index int32, name string) abi.Errno {
 	return n.edit(index, func(d *Iface) abi.Errno {
 		switch {
 		case name == d.Name:
 			return 0
-		case d.Up():
-			return abi.EBUSY
 		case !validName(name):
 			return abi.EINVAL
 		case slices.ContainsFunc(n.devs, func(o Iface) bool { return o.Name == name }):
 			return abi.EEXIST
+		}
+		d.Addrs = slices.Clone(d.Addrs)
+		for i := range d.Addrs {
+			if rest, ok := strings.CutPrefix(d.Addrs[i].Label, d.Name); ok && len(name)+len(rest) < abi.IFNAMSIZ {
+				d.Addrs[i].Label = name + rest
+			}
 		}
 		d.Name = name
 		return 0
@@ -392,12 +398,17 @@ func (n *Interfaces) AddRoute(r Route, create, excl, replace bool) abi.Errno {
 				r.Index = d.Index
 			}
 		}
-		d := n.dev(r.Index)
-		switch {
-		case d == nil:
-			return abi.ENODEV
-		case !d.Up():
-			return abi.ENETDOWN
+		var d *Iface
+		switch r.Type {
+		case abi.RTN_BLACKHOLE, abi.RTN_UNREACHABLE, abi.RTN_PROHIBIT, abi.RTN_THROW:
+			d, r.Index = new(Iface), 0
+		default:
+			if d = n.dev(r.Index); d == nil {
+				return abi.ENODEV
+			}
+			if !d.Up() {
+				return abi.ENETDOWN
+			}
 		}
 		for i := range n.routes {
 			if !n.routes[i].same(&r) {

@@ -24,9 +24,12 @@ type Family struct {
 	flight map[*sock]flying     // guarded by mu: unix sockets in flight
 	users  map[*cred.User]int   // guarded by mu: descriptors that a user has in flight
 
+	releases int // guarded by mu: since the last collection
+
 	dropMu   lock.Mutex[lock.Pipe]
 	drops    []*vfs.Open // guarded by dropMu: to be let go of
 	dropping bool        // guarded by dropMu: somebody does it
+	due      bool        // guarded by dropMu: and collects garbage at the end
 }
 
 // name is an abstract address. Sockets of different types do not see each other's.

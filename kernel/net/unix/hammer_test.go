@@ -24,6 +24,9 @@ func pair(t testing.TB, m *sockettest.Machine, typ int32) (a, b *vfs.Open) {
 
 // TestPingPongAllocatesNothing is the benchmark's inner loop.
 func TestPingPongAllocatesNothing(t *testing.T) {
+	if lockcheck {
+		t.Skip("locks allocate in this build")
+	}
 	m, _ := machine(t, 1)
 	a, b := pair(t, m, abi.SOCK_STREAM)
 	c := m.Caller(nil)
@@ -169,6 +172,7 @@ func TestGarbage(t *testing.T) {
 		}
 		msg.Done()
 	}
+	const links = 300
 	for _, typ := range []int32{abi.SOCK_STREAM, abi.SOCK_DGRAM, abi.SOCK_SEQPACKET} {
 		a, b := pair(t, m, typ)
 		send(a, a, b) // both lie in b's buffer
@@ -177,7 +181,7 @@ func TestGarbage(t *testing.T) {
 		b.Unref()
 
 		var chain []*vfs.Open
-		for range 2000 {
+		for range links {
 			x, y := pair(t, m, typ)
 			if n := len(chain); n > 0 {
 				send(x, chain[n-2], chain[n-1])
@@ -187,7 +191,7 @@ func TestGarbage(t *testing.T) {
 			chain = append(chain, x, y)
 		}
 		n := len(chain)
-		if n := len(f.flight); n != 3998 {
+		if n := len(f.flight); n != 2*links { // a and b wait for the next release, as in Linux
 			t.Errorf("%d sockets are in flight", n)
 		}
 		chain[n-2].Unref()

@@ -112,7 +112,15 @@ func (f *Family) drop(files []*vfs.Open) {
 		return
 	}
 	f.dropping = true
-	for len(f.drops) > 0 {
+	for len(f.drops) > 0 || f.due {
+		if len(f.drops) == 0 {
+			f.due = false
+			f.dropMu.Unlock()
+			dead := f.garbage()
+			f.dropMu.Lock()
+			f.drops = append(f.drops, dead...)
+			continue
+		}
 		o := f.drops[len(f.drops)-1]
 		f.drops[len(f.drops)-1] = nil
 		f.drops = f.drops[:len(f.drops)-1]
@@ -132,16 +140,38 @@ func (f *Family) landAll(ps []*parcel) (files []*vfs.Open) {
 	return files
 }
 
-// collect finds sockets that are reachable only through descriptors in flight in their own buffers, and empties these: unix_gc.
+// collect is called when a socket was released: it lets go of the garbage. Where many sockets are in flight it does so once for several
+// releases, and once at the end of a chain of them.
+func (f *Family) collect() {
+	f.mu.Lock()
+	f.releases++
+	n := len(f.flight)
+	now := n > 0 && f.releases*gcShare >= n
+	if now {
+		f.releases = 0
+	}
+	f.mu.Unlock()
+	if !now {
+		return
+	}
+	f.dropMu.Lock()
+	later := f.dropping
+	if later {
+		f.due = true
+	}
+	f.dropMu.Unlock()
+	if !later {
+		f.drop(f.garbage())
+	}
+}
+
+// garbage finds sockets that are reachable only through descriptors in flight in their own buffers, and empties these: unix_gc. The files
+// are the caller's to let go of.
 //
 // A candidate is a socket whose every reference is in flight. Of its flights those in buffers of candidates are subtracted; where some
 // are left, somebody can still receive it, and with it all that its own buffers hold. The rest is garbage.
-func (f *Family) collect() {
+func (f *Family) garbage() []*vfs.Open {
 	f.mu.Lock()
-	if len(f.flight) == 0 {
-		f.mu.Unlock()
-		return
-	}
 	left := map[*sock]int{} // flights that come from outside
 	for k, fl := range f.flight {
 		if fl.file.Refs() == fl.n {
@@ -187,7 +217,7 @@ func (f *Family) collect() {
 		dead = append(dead, k.empty()...)
 	}
 	f.mu.Unlock()
-	f.drop(f.landAll(dead))
+	return f.landAll(dead)
 }
 
 // eachParcel calls visit for what is in k's buffers, and in those of connections that nobody has accepted. Family.mu is held.

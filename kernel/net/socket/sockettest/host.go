@@ -196,7 +196,7 @@ func (h *host) GetOpt(fd, level, opt, room int) ([]byte, abi.Errno) {
 	if e != 0 {
 		return nil, e
 	}
-	return b[:n], 0
+	return b[:min(int(n), room)], 0
 }
 
 func (h *host) Name(fd int, peer bool) ([]byte, abi.Errno) {

@@ -74,7 +74,6 @@ func (m *Machine) Spawn(name string, f func(c *vfs.Caller)) *sched.Thread {
 
 // Wait awaits the threads, for a minute at most.
 func (m *Machine) Wait() {
-	m.t.Helper()
 	done := make(chan bool)
 	go func() { m.wg.Wait(); close(done) }()
 	select {
@@ -86,7 +85,11 @@ func (m *Machine) Wait() {
 
 // Run runs f as a session of its own.
 func (m *Machine) Run(f func(v *Virtual)) {
-	m.Spawn("session", func(c *vfs.Caller) { f(&Virtual{m: m, c: c, table: new(table)}) })
+	m.Spawn("session", func(c *vfs.Caller) {
+		v := &Virtual{m: m, c: c, table: new(table)}
+		f(v)
+		v.done()
+	})
 	m.Wait()
 }
 
