@@ -14,7 +14,6 @@ import (
 	"goum/kernel/fs/vfs"
 	"goum/kernel/klog"
 	"goum/kernel/random"
-	syscalls "goum/kernel/sys"
 	"goum/kernel/task"
 	"goum/kernel/trap"
 	"goum/physmem"
@@ -263,7 +262,6 @@ func (m *Machine) Close() error {
 	var errs []error
 	if m.sys != nil {
 		m.endTasks()
-		syscalls.Detach(m.sys)
 	}
 	if m.console != nil {
 		m.console.Close()

@@ -12,6 +12,7 @@ import (
 	"goum/kernel"
 	"goum/rootfs"
 
+	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
@@ -41,14 +42,14 @@ type statsFile struct {
 	path string
 }
 
-// Decode lets kong take --stats without a value.
+// IsBool says that the flag needs no value.
 func (s *statsFile) IsBool() bool { return true }
 
-// UnmarshalText is called with the value, or with "true" without one.
-func (s *statsFile) UnmarshalText(b []byte) error {
+// Decode takes the value, which only "=" can give.
+func (s *statsFile) Decode(ctx *kong.DecodeContext) error {
 	s.on = true
-	if string(b) != "true" {
-		s.path = string(b)
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		s.path = ctx.Scan.Pop().String()
 	}
 	return nil
 }
@@ -190,16 +191,15 @@ func newLog(level string) (*zap.Logger, error) {
 
 // logGuest mirrors a line of the guest's kernel log, whose level is syslog's.
 func logGuest(log *zap.Logger, level int, line string) {
-	const warning, notice, info = 4, 5, 6
+	const warning, info = 4, 6
 	switch {
-	case level < warning:
+	case level <= warning:
 		log.Warn(line)
 	case level <= info:
 		log.Info(line)
 	default:
 		log.Debug(line)
 	}
-	_ = notice
 }
 
 // write prints the counters of a machine that has ended.

@@ -134,7 +134,6 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(e.Name())
 	}
 	t.Cleanup(func() {
-		Detach(r.sys)
 		r.sys.Sched.Close()
 		mem.Close()
 	})

@@ -1,8 +1,6 @@
 package sys
 
 import (
-	"sync"
-
 	"goum/arch/abi"
 	"goum/kernel/fs/tmpfs"
 	"goum/kernel/klog"
@@ -43,10 +41,7 @@ type Machine struct {
 	Shmem func() uint64
 }
 
-// machines finds a task's Machine. A handler is a plain function, so that what Boot made is found by the task's System.
-var machines sync.Map // *task.System to *Machine
-
-// Attach makes m the Machine of all tasks of s, until Detach.
+// Attach makes m the Machine of all tasks of s. boot calls it before the first of them.
 func Attach(s *task.System, m *Machine) {
 	if m.Timers == nil {
 		m.Timers = timer.NewMachine(s.Clock)
@@ -54,22 +49,13 @@ func Attach(s *task.System, m *Machine) {
 	if m.UTS == nil {
 		m.UTS = uts.New("(none)", "")
 	}
-	machines.Store(s, m)
+	s.Calls = m
 }
-
-// Detach ends Attach, when the machine is gone.
-func Detach(s *task.System) { machines.Delete(s) }
 
 func machine(t *task.Task) *Machine { return machineOf(t.System) }
 
-// machineOf finds what Attach was given, or a plain one for tests that have attached none.
-func machineOf(s *task.System) *Machine {
-	if m, ok := machines.Load(s); ok {
-		return m.(*Machine)
-	}
-	m, _ := machines.LoadOrStore(s, &Machine{UTS: uts.New("(none)", ""), Timers: timer.NewMachine(s.Clock)})
-	return m.(*Machine)
-}
+// machineOf finds what Attach was given.
+func machineOf(s *task.System) *Machine { return s.Calls.(*Machine) }
 
 func sysUname(t *task.Task, out Out[abi.Utsname]) (uint64, abi.Errno) {
 	u := machine(t).UTS.Uname()

@@ -93,6 +93,16 @@ func TestProcFiles(t *testing.T) {
 			t.Errorf("%q", s)
 		}
 		g.fails(abi.EIO, abi.SYS_PREAD64, mem, room, 9, 0x1000)
+		// A change of the mounts is told to those who poll.
+		m := g.must(abi.SYS_OPEN, g.str("/proc/self/mounts"), 0, 0)
+		poll := value(g, abi.PollFD{FD: int32(m), Events: abi.POLLPRI})
+		if n := g.must(abi.SYS_POLL, poll, 1, 0); n != 0 {
+			t.Errorf("poll of mounts = %d", n)
+		}
+		g.must(abi.SYS_MOUNT, g.str("t"), g.str("/tmp"), g.str("tmpfs"), 0, 0)
+		if n := g.must(abi.SYS_POLL, poll, 1, ^uint64(0)); n != 1 || load[abi.PollFD](g, poll).Revents != abi.POLLPRI|abi.POLLERR {
+			t.Errorf("poll of changed mounts = %d %+v", n, load[abi.PollFD](g, poll))
+		}
 		// Names are written.
 		h := g.must(abi.SYS_OPEN, g.str("/proc/sys/kernel/hostname"), abi.O_WRONLY|abi.O_TRUNC, 0)
 		g.must(abi.SYS_WRITE, h, g.str("new\n"), 4)

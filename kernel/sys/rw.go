@@ -48,7 +48,7 @@ func accessOK(addr, n uint64) bool { return addr+n >= addr && addr+n <= x86.User
 // from the pool, and every call in flight has its own.
 type scratch struct {
 	buf mm.Buf
-	iov []abi.Iovec // IOV_MAX entries at most
+	iov []abi.Iovec // room for IOV_MAX entries at most
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -71,37 +71,13 @@ func single(t *task.Task, addr, n uint64) (*scratch, abi.Errno) {
 // vector makes a Buf of n iovecs at addr, as import_iovec does: EINVAL (more than IOV_MAX, a negative length), EFAULT. In all it has
 // MAX_RW_COUNT bytes at most.
 func vector(t *task.Task, addr, n uint64) (*scratch, abi.Errno) {
-	if n > abi.IOV_MAX {
-		return nil, abi.EINVAL
-	}
 	s := scratches.Get().(*scratch)
-	if uint64(cap(s.iov)) < n {
-		s.iov = make([]abi.Iovec, max(n, 8))
+	iov, e := t.User().Iovecs(addr, int(min(n, abi.IOV_MAX+1)), s.iov)
+	if e != 0 {
+		s.done()
+		return nil, e
 	}
-	iov := s.iov[:n]
-	if n > 0 {
-		if e := t.User().CopyIn(abi.SliceBytes(iov), addr); e != 0 {
-			s.done()
-			return nil, e
-		}
-	}
-	left := uint64(abi.MAX_RW_COUNT)
-	for i := range iov {
-		v := &iov[i]
-		e := abi.Errno(0)
-		switch {
-		case int64(v.Len) < 0:
-			e = abi.EINVAL
-		case !accessOK(v.Base, v.Len):
-			e = abi.EFAULT
-		}
-		if e != 0 {
-			s.done()
-			return nil, e
-		}
-		v.Len = min(v.Len, left)
-		left -= v.Len
-	}
+	s.iov = iov[:0]
 	s.buf.Set(t.User(), iov)
 	return s, 0
 }

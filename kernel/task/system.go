@@ -47,6 +47,10 @@ type System struct {
 	// Dump writes a core file for t, which info kills, and says whether it did; called with no lock held. nil: there are none.
 	Dump func(t *Task, info *signal.Info) bool
 
+	// Events is package event's, and Calls package sys's: what they keep for a machine. They stand above task, which looks at
+	// neither; see event.Of and sys.Attach.
+	Events, Calls any
+
 	// Log is one line for the guest's kernel log. May be nil.
 	Log func(line string)
 }

@@ -31,6 +31,7 @@ type entry struct {
 	follow func(d *dir, c *vfs.Caller) (vfs.Location, abi.Errno)
 	node   func(d *dir, m made.Meta) vfs.Node
 	take   func(d *dir, c *vfs.Caller, b []byte) abi.Errno
+	wrap   func(d *dir, o *made.Content) vfs.File // what an open file can do beside reading
 	guard  bool // only for those who may look into the task, when it is opened
 	group  bool // not below task/
 }
@@ -70,8 +71,8 @@ func init() {
 		{name: "cwd", mode: abi.S_IFLNK | 0o777, follow: followCwd},
 		{name: "root", mode: abi.S_IFLNK | 0o777, follow: followRoot},
 		{name: "exe", mode: abi.S_IFLNK | 0o777, follow: followExe},
-		{name: "mounts", mode: abi.S_IFREG | 0o444, make: text((*dir).mounts)},
-		{name: "mountinfo", mode: abi.S_IFREG | 0o444, make: text((*dir).mountinfo)},
+		{name: "mounts", mode: abi.S_IFREG | 0o444, make: text((*dir).mounts), wrap: watchMounts},
+		{name: "mountinfo", mode: abi.S_IFREG | 0o444, make: text((*dir).mountinfo), wrap: watchMounts},
 		{name: "mountstats", mode: abi.S_IFREG | 0o400, make: text((*dir).mountstats), group: true},
 		{name: "wchan", mode: abi.S_IFREG | 0o444, make: text(func(*dir, *vfs.Caller) string { return "0" })},
 		{name: "cgroup", mode: abi.S_IFREG | 0o444, make: text(func(*dir, *vfs.Caller) string { return "0::/\n" })},
@@ -218,6 +219,9 @@ func (f *file) Open(c *vfs.Caller, flags uint32, loc vfs.Location) (vfs.File, ab
 			}
 			return f.entry.take(d, c, b)
 		}
+	}
+	if f.entry.wrap != nil {
+		return f.entry.wrap(d, o), 0
 	}
 	return o, 0
 }

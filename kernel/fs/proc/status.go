@@ -3,11 +3,14 @@ package proc
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"goum/arch/abi"
+	"goum/kernel/fs/made"
 	"goum/kernel/fs/vfs"
 	"goum/kernel/task"
 	"goum/mm"
+	"goum/sched"
 	"goum/sched/clock"
 )
 
@@ -272,3 +275,28 @@ func (d *dir) lines(f func(*vfs.MountLine) string) string {
 func (d *dir) mounts(*vfs.Caller) string     { return d.lines((*vfs.MountLine).Mounts) }
 func (d *dir) mountinfo(*vfs.Caller) string  { return d.lines((*vfs.MountLine).Info) }
 func (d *dir) mountstats(*vfs.Caller) string { return d.lines((*vfs.MountLine).Mountstats) }
+
+// openMounts is an open mounts or mountinfo, whose poll(2) tells of changes: POLLERR and POLLPRI, once for each look.
+type openMounts struct {
+	*made.Content
+	sys  *vfs.System
+	seen atomic.Uint64
+}
+
+func watchMounts(d *dir, o *made.Content) vfs.File {
+	m := &openMounts{Content: o, sys: d.System.VFS}
+	m.seen.Store(m.sys.Changes())
+	return m
+}
+
+// Poll says whether the mounts have changed since it was last asked.
+func (m *openMounts) Poll(*vfs.Caller) sched.Mask {
+	r := sched.Mask(abi.POLLIN | abi.EPOLLRDNORM)
+	if n := m.sys.Changes(); m.seen.Swap(n) != n {
+		r |= abi.POLLERR | abi.POLLPRI
+	}
+	return r
+}
+
+// Queue is woken at each change.
+func (m *openMounts) Queue() *sched.Queue { return m.sys.Changed() }

@@ -131,7 +131,7 @@ func Parse(data string, memory uint64, o Options) (Options, abi.Errno) {
 			if p, percent := strings.CutSuffix(v, "%"); percent {
 				n, err := strconv.ParseUint(p, 10, 32)
 				ok = err == nil
-				o.Size = n * memory / 100 * pageSize
+				o.Size = min(n, 1<<20) * min(memory, 1<<28) / 100 * pageSize
 			} else {
 				o.Size, ok = bytes(v)
 			}
