@@ -23,6 +23,9 @@ import (
 	"goum/kernel/fs/vfs"
 	"goum/kernel/futex"
 	"goum/kernel/klog"
+	"goum/kernel/net/netlink"
+	"goum/kernel/net/socket"
+	"goum/kernel/net/unix"
 	"goum/kernel/random"
 	syscalls "goum/kernel/sys"
 	"goum/kernel/task"
@@ -137,10 +140,13 @@ func (m *Machine) buildTasks() error {
 	}
 	names := uts.New("goum", "")
 	event.Wire(m.sys)
+	m.vfs.SIGIO = event.SendSIGIO
+	m.sys.Futex.Alive = func(tid int32) bool { return m.sys.Tree.FindTask(tid) != nil }
 	syscalls.Attach(m.sys, &syscalls.Machine{
 		UTS:      names,
 		PowerOff: func(uint32) { m.powerOff(0) },
 		Log:      m.log,
+		Net:      m.buildNet(),
 		Memfd:    tmpfs.NewInternal(m.vfs, m.cache),
 	})
 	proc.Register(m.vfs, proc.Config{
@@ -149,6 +155,16 @@ func (m *Machine) buildTasks() error {
 	})
 	sys.Register(m.vfs, sys.Config{CPUs: m.cfg.CPUs})
 	return nil
+}
+
+// buildNet makes the network: the device lo, which an init brings up, and the families of sockets.
+func (m *Machine) buildNet() *socket.Net {
+	n := socket.New(m.clock)
+	n.SetMemory(m.cfg.Memory / 8)
+	n.PidAlive = func(pid int32) bool { return m.sys.Tree.FindProcess(pid) != nil }
+	unix.Register(n)
+	netlink.Register(n)
+	return n
 }
 
 // buildVDSO puts the time page and the vDSO into guest memory.

@@ -39,6 +39,7 @@ const (
 	maxFilter         = 160
 	stepShift         = 12
 	stepMapped        = stepFork
+	stepClose         = 9  // close what exec inherited
 	stepUnmap         = 10 // take away what exec mapped
 	stepControl       = 11 // map the control memory
 	stepFork          = 12 // fork the stub
@@ -59,10 +60,12 @@ type bootRequest struct {
 	Monitor uint32
 }
 
-// BootReply comes from the new stub, with its listener; or from whoever failed: then Pid is -(step<<stepShift | errno).
+// BootReply comes from the new stub, with its listener; or from whoever failed: then Failed is step<<stepShift | errno, and Pid
+// is the process that ends because of it, 0 if there is none.
 type bootReply struct {
-	Pid   int32
-	Slice uint32
+	Pid    int32
+	Slice  uint32
+	Failed int32
 }
 
 // bootData is read-only memory at Data.

@@ -5,7 +5,7 @@
 // stub itself these pages hold no system call that the filter lets pass.
 //
 // Descriptors at the start: 3 guest memory, 4 control memory, 5 the socket to the monitor.
-// Registers: R12 bootData, R13 the slice asked for, R14 the monitor's pid, R15 the step, for an error message.
+// Registers: R12 bootData, R13 the slice asked for, R14 the monitor's pid, then the stub's own, R15 the step, for an error message.
 
 // func boot()
 TEXT ·boot(SB), NOSPLIT|NOFRAME, $0-0
@@ -29,11 +29,14 @@ TEXT ·boot(SB), NOSPLIT|NOFRAME, $0-0
 	MOVL	$5, DI
 	MOVL	$2, SI
 	SYSCALL
+	MOVL	$const_stepClose, R15
 	MOVL	$const_closeRangeNr, AX
 	MOVL	$3, DI
 	MOVL	$-1, SI
 	XORL	DX, DX
 	SYSCALL
+	TESTQ	AX, AX
+	JNE	fail
 
 	MOVL	$const_sigprocmaskNr, AX
 	MOVL	$const_sigSetMask, DI
@@ -129,6 +132,7 @@ request:
 	TESTQ	AX, AX
 	JEQ	child
 	JGT	request
+	XORL	R14, R14		// nobody to wait for
 	JMP	refuse
 
 child:
@@ -141,6 +145,9 @@ child:
 	SYSCALL
 	CMPL	AX, R14
 	JNE	quit
+	MOVL	$const_getpidNr, AX
+	SYSCALL
+	MOVL	AX, R14
 	MOVL	$const_prctlNr, AX
 	MOVL	$const_prSetDumpable, DI
 	XORL	SI, SI
@@ -158,11 +165,10 @@ child:
 	SYSCALL
 	TESTQ	AX, AX
 	JLT	fail
-	MOVL	$const_getpidNr, AX
-	SYSCALL
 	MOVQ	$const_Control, CX
-	MOVL	AX, bootReply_Pid(CX)
+	MOVL	R14, bootReply_Pid(CX)
 	MOVL	R13, bootReply_Slice(CX)
+	MOVL	$0, bootReply_Failed(CX)
 
 	// The listener first, on a filter that notifies and lets all else pass, so that it can be sent away; then the strict one.
 	MOVL	$const_stepListener, R15
@@ -171,8 +177,10 @@ child:
 	MOVL	$const_listenerFlags, SI
 	LEAQ	bootData_Listener(R12), DX
 	SYSCALL
+	TESTQ	AX, AX
+	JLT	fail
 	CMPQ	AX, $const_bootListenerFd
-	JNE	fail
+	JNE	quit
 	MOVL	$const_stepSend, R15
 	MOVL	$const_sendmsgNr, AX
 	MOVL	$const_bootSocketFd, DI
@@ -186,6 +194,8 @@ child:
 	MOVL	$-1, SI
 	XORL	DX, DX
 	SYSCALL
+	TESTQ	AX, AX
+	JNE	quit
 	MOVL	$const_seccompNr, AX
 	MOVL	$const_seccompFilter, DI
 	XORL	SI, SI
@@ -197,8 +207,8 @@ child:
 	MOVQ	$const_freshEntry, AX
 	JMP	AX
 
-	// fail: a step went wrong; AX is the host's errno, negative. The monitor learns both, but for the first two steps, which
-	// have no memory to write from: their number is the exit status alone.
+	// fail: a step went wrong; AX is the host's errno, negative. The monitor learns both, and R14, the pid that it has to wait for;
+	// but the first steps have no memory to write from: their number is the exit status alone.
 fail:
 	CMPL	R15, $const_stepMapped
 	JLT	quit
@@ -208,8 +218,8 @@ refuse:
 	MOVL	R15, DX
 	SHLL	$const_stepShift, DX
 	ORL	DX, AX
-	NEGL	AX
-	MOVL	AX, bootReply_Pid(CX)
+	MOVL	AX, bootReply_Failed(CX)
+	MOVL	R14, bootReply_Pid(CX)
 	MOVL	R13, bootReply_Slice(CX)
 	MOVL	$const_writeNr, AX
 	MOVL	$const_bootSocketFd, DI

@@ -13,7 +13,8 @@ type StartError int
 
 func (e StartError) Error() string {
 	what := map[int]string{
-		stepUnmap:    "unmapping what exec left",
+		stepClose:    "close_range",
+		stepUnmap:    "unmapping what exec left (a sealed vDSO among the guest's addresses?)",
 		stepControl:  "mapping the control memory",
 		stepFork:     "clone",
 		stepSlice:    "mapping its control memory",

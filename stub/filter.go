@@ -123,7 +123,7 @@ func join(parts ...[]bpf.Instruction) []bpf.Instruction {
 // permitted lists the stub's calls, in the order of their syscall instructions in the code.
 func permitted(after []uint64) ([]site, error) {
 	sites := []site{
-		{nr: altstackNr, checks: argInControl(0)},
+		{nr: altstackNr, checks: join(argInControl(0), argIs(1, 0))},
 		{nr: reportNr, notify: true},
 		{nr: MapNr, notify: true, checks: join(
 			rangeBelowStart(),

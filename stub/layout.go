@@ -67,7 +67,7 @@ type Slot struct {
 	FSBase uint64
 	GSBase uint64
 	Tick   uint32 // an alarm came while the thread was inside the stub
-	Failed int32  // the errno, negative, of the last operation that failed
+	Failed int32  // the errno, negative, of the operation that failed: the batch ended there
 	Stack  StackT // argument of the thread's own sigaltstack(2)
 	Ops    [MaxOps]Op
 }
@@ -83,7 +83,7 @@ type StackT struct {
 // Reports. The first argument of a report is one of these or the number of the signal that brought the thread into the stub;
 // the second is the address of the ucontext.
 const (
-	ReportBatch = 0   // the operations are done, as AnswerReport asked, or one failed
+	ReportBatch = 0   // the operations are done, as AnswerReport asked, or one failed and those behind it were left
 	ReportFresh = 128 // a new thread: it has no ucontext yet
 )
 
@@ -151,6 +151,9 @@ const (
 
 	userCS = 0x33
 	userSS = 0x2b
+
+	flagNT     = 1 << 14
+	flagsPlain = 1<<9 | 1<<1 // IF, and the bit that is always set
 
 	// windowDepth is how far below its ucontext a thread's stack pointer stands from the look at Tick to the iretq: five words
 	// for iretq, and the word that the host keeps for the return address.

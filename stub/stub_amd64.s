@@ -33,6 +33,13 @@ TEXT ·code(SB), NOSPLIT|NOFRAME, $0-0
 	ANDQ	$~(const_SlotSize-1), R12
 	MOVQ	DX, BX
 	MOVL	DI, R13
+	// A guest's NT, which the host leaves set, would make the iretq fault.
+	TESTL	$const_flagNT, const_ucEFlags(BX)
+	JEQ	tame
+	MOVQ	$const_flagsPlain, -8(SP)
+	LEAQ	-8(SP), SP
+	POPFQ
+tame:
 	CMPL	R13, $const_sigalrm
 	JNE	report
 
@@ -118,10 +125,7 @@ thread:
 	JMP	AX
 result:
 	CMPQ	AX, $-4095
-	JCS	done
-	MOVL	AX, Slot_Failed(R12)
-	ORL	$const_AnswerReport, R15
-done:
+	JCC	refused
 	ADDQ	$Op__size, BP
 	DECL	R14
 more:
@@ -129,8 +133,14 @@ more:
 	JNE	next
 	TESTL	$const_AnswerReport, R15
 	JEQ	resume
+batch:
 	MOVL	$const_ReportBatch, R13
 	JMP	again
+
+	// The batch ends at the first call that fails, so that the monitor knows which it was.
+refused:
+	MOVL	AX, Slot_Failed(R12)
+	JMP	batch
 
 resume:
 	TESTL	$const_AnswerBases, R15

@@ -103,13 +103,19 @@ func TestLayers(t *testing.T) {
 // TestStubborn runs a guest that tries to become unpreemptible, beside a shell that must go on and be able to kill it.
 func TestStubborn(t *testing.T) {
 	over := overlay(t, map[string]string{"bin/stubborn": guestProgram(t, "gcc", "stubborn")})
-	for _, cpus := range []string{"1", "2"} {
-		t.Run(cpus, func(t *testing.T) {
+	for name, c := range map[string]struct {
+		cpus, arg, says string
+	}{
+		"1 vCPU":                      {"1", "", "stubborn\n"},
+		"2 vCPUs":                     {"2", "", "stubborn\n"},
+		"writing over control memory": {"2", "scribble", ""}, // it may die of that: the machine must not
+	} {
+		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "stats")
-			script := "/bin/stubborn > /tmp/out & sleep 2; cat /tmp/out; echo the shell goes on; kill -9 `pidof stubborn`; sleep 0.3; " +
+			script := "/bin/stubborn " + c.arg + " > /tmp/out & sleep 2; cat /tmp/out; echo the shell goes on; kill -9 `pidof stubborn` 2>/tmp/err; sleep 0.3; " +
 				"pidof stubborn || echo it is gone"
-			r := boot(t, "", "--cpus", cpus, "--stats="+file, "--initrd", defaultImage(t), "--initrd", over, "--", "sh", "-c", script)
-			for _, want := range []string{"stubborn\n", "the shell goes on\n", "it is gone\n"} {
+			r := boot(t, "", "--cpus", c.cpus, "--stats="+file, "--initrd", defaultImage(t), "--initrd", over, "--", "sh", "-c", script)
+			for _, want := range []string{c.says, "the shell goes on\n", "it is gone\n"} {
 				if !strings.Contains(r.stdout, want) {
 					t.Errorf("no %q in\n%s%s", want, r.stdout, r.stderr)
 				}

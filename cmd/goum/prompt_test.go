@@ -232,12 +232,12 @@ func busyboxMachine(t *testing.T, args ...string) *machine {
 		t.Skip("busybox is not static here")
 	}
 	files := map[string]string{"bin/busybox": path}
-	for _, name := range []string{"sh", "ls", "cat", "sleep", "ps", "mount", "setsid", "cttyhack", "poweroff", "wc", "grep", "true", "kill"} {
+	for _, name := range []string{"sh", "ls", "cat", "sleep", "ps", "mount", "setsid", "poweroff", "wc", "grep", "true", "kill"} {
 		files["bin/"+name] = "-> busybox"
 	}
 	init := filepath.Join(t.TempDir(), "init")
 	script := "#!/bin/sh\nexport PATH=/bin PS1='busybox% '\nmount -t proc proc /proc\nmount -t devtmpfs dev /dev\n" +
-		"setsid cttyhack sh\npoweroff -f\n"
+		"setsid sh -c 'exec sh </dev/hvc0 >/dev/hvc0 2>&1'\npoweroff -f\n"
 	if err := os.WriteFile(init, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

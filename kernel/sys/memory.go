@@ -139,6 +139,7 @@ func sysMincore(t *task.Task, addr Addr, length Size, vec Addr) (uint64, abi.Err
 		if t.Thread.Killed() {
 			return 0, abi.EINTR
 		}
+		resched(t)
 		n := uint64(len(b))
 		pages, addr, vec = pages-n, addr+Addr(n*mm.PageSize), vec+Addr(n)
 	}

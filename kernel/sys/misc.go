@@ -4,6 +4,7 @@ import (
 	"goum/arch/abi"
 	"goum/kernel/fs/tmpfs"
 	"goum/kernel/klog"
+	"goum/kernel/net/socket"
 	"goum/kernel/task"
 	"goum/kernel/timer"
 	"goum/kernel/uts"
@@ -33,6 +34,8 @@ type Machine struct {
 	PowerOff func(cmd uint32)
 	// Log is the kernel's log, for syslog(2); nil: it is empty.
 	Log *klog.Log
+	// Net is the network; nil: socket(2) knows no family.
+	Net *socket.Net
 	// Timers is what the timers of all processes share; nil: Attach makes it.
 	Timers *timer.Machine
 	// Memfd is where memfd_create(2) makes its files; nil: ENOSYS.
@@ -189,8 +192,16 @@ func sysGetrandom(t *task.Task, buf OutBuf, n Size, flags Uint) (uint64, abi.Err
 		if e != 0 || done < total && t.Thread.Interrupted() {
 			return did(int(done), e)
 		}
+		resched(t)
 	}
 	return total, 0
+}
+
+// resched lets others run in the middle of a long call: cond_resched.
+func resched(t *task.Task) {
+	if t.Thread.NeedResched() {
+		t.Thread.Yield()
+	}
 }
 
 // sysSysfs names and numbers the types of file systems: sysfs(2). EINVAL, EFAULT.

@@ -2,7 +2,6 @@ package sys
 
 import (
 	"math"
-	"sync"
 
 	"goum/arch/abi"
 	"goum/kernel/fs/vfs"
@@ -33,25 +32,13 @@ var netCalls = Calls{
 	abi.SYS_GETSOCKOPT:  Def5("getsockopt", sysGetsockopt).Partial("as setsockopt"),
 }
 
-// nets is the network of each machine.
-var nets sync.Map // *task.System -> *socket.Net
-
-// SetNet gives the machine its network, before its first task; nil takes it away. Without one socket(2) knows no family.
-func SetNet(s *task.System, n *socket.Net) {
-	if n == nil {
-		nets.Delete(s)
-		return
-	}
-	nets.Store(s, n)
-}
-
 // netOf is the network of t's machine: EAFNOSUPPORT where it has none.
 func netOf(t *task.Task) (*socket.Net, abi.Errno) {
-	n, ok := nets.Load(t.System)
-	if !ok {
+	n := machine(t).Net
+	if n == nil {
 		return nil, abi.EAFNOSUPPORT
 	}
-	return n.(*socket.Net), 0
+	return n, 0
 }
 
 // getSocket finds the socket of fd: EBADF, ENOTSOCK. The caller lets the open file go with Unref.

@@ -119,9 +119,6 @@ func mapLine(b *strings.Builder, c *vfs.Caller, r *mm.Region) {
 	b.WriteByte('\n')
 }
 
-// vsyscall is the last line of maps: the page that is there in name only.
-const vsyscall = "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"
-
 func mapsFile(d *dir, c *vfs.Caller) ([]byte, abi.Errno) {
 	var b strings.Builder
 	d.regions(c, func(_ *mm.Space, r *mm.Region) { mapLine(&b, c, r) })

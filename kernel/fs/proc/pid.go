@@ -2,8 +2,10 @@ package proc
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
+	"weak"
 
 	"goum/arch/abi"
 	"goum/kernel/fs/made"
@@ -32,8 +34,8 @@ type entry struct {
 	node   func(d *dir, m made.Meta) vfs.Node
 	take   func(d *dir, c *vfs.Caller, b []byte) abi.Errno
 	wrap   func(d *dir, o *made.Content) vfs.File // what an open file can do beside reading
-	guard  bool // only for those who may look into the task, when it is opened
-	group  bool // not below task/
+	guard  bool                                   // only for those who may look into the task, when it is opened
+	group  bool                                   // not below task/
 }
 
 // entries are the names in a dir, in the order in which they are listed. A function: entries refer to functions that refer to it.
@@ -324,12 +326,16 @@ func setOOMScoreAdj(d *dir, c *vfs.Caller, b []byte) abi.Errno {
 	if n < 0 && !c.Cred.Has(abi.CAP_SYS_RESOURCE) {
 		return abi.EACCES
 	}
-	d.oomAdj.Store(d.task.Process, n)
+	key := weak.Make(d.task.Process) // a process that is gone leaves nothing behind
+	all := &d.oomAdj
+	if _, there := all.Swap(key, n); !there { // the cleanup must not hold d, which holds the process
+		runtime.AddCleanup(d.task.Process, func(key weak.Pointer[task.Process]) { all.Delete(key) }, key)
+	}
 	return 0
 }
 
 func (d *dir) oomScoreAdj(*vfs.Caller) string {
-	n, _ := d.oomAdj.Load(d.task.Process)
+	n, _ := d.oomAdj.Load(weak.Make(d.task.Process))
 	v, _ := n.(int)
 	return line(v)
 }

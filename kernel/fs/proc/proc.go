@@ -54,7 +54,7 @@ type FS struct {
 
 	netOnce sync.Once
 	netNode *made.Dir
-	oomAdj  sync.Map // *task.Process to int: what was written to oom_score_adj
+	oomAdj  sync.Map // weak.Pointer[task.Process] to int: what was written to oom_score_adj
 }
 
 // New makes the procfs of a machine; mount(2) of "proc" shows it once it is registered.

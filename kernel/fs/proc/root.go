@@ -117,8 +117,7 @@ func (f *FS) meminfo() string {
 		{"WritebackTmp", 0}, {"CommitLimit", m.total / 2}, {"Committed_AS", anon}, {"VmallocTotal", 34359738367}, {"VmallocUsed", 0},
 		{"VmallocChunk", 0}, {"Percpu", 0},
 	} {
-		w := 23 - len(l.name) - 1
-		fmt.Fprintf(&b, "%s:%*d kB\n", l.name, max(w, 8), l.v)
+		fmt.Fprintf(&b, "%-16s%8d kB\n", l.name+":", l.v)
 	}
 	return b.String()
 }
