@@ -8,6 +8,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 
 	"goum/arch/vdso"
@@ -136,7 +137,7 @@ func (m *Machine) buildTasks() error {
 		Futex: futex.New(m.clock), Tree: task.NewTree(maxTasks), VDSO: timePage, Random: m.random,
 		Main:     m.loop.Main,
 		PowerOff: func(status int32) { m.powerOff(exitStatus(status)) },
-		Log:      func(line string) { m.log.Printk(levelNotice, "%s", line) },
+		Log:      func(line string) { m.log.Printk(klog.Notice, "%s", line) },
 	}
 	names := uts.New("goum", "")
 	event.Wire(m.sys)
@@ -148,13 +149,34 @@ func (m *Machine) buildTasks() error {
 		Log:      m.log,
 		Net:      m.buildNet(),
 		Memfd:    tmpfs.NewInternal(m.vfs, m.cache),
+		Shmem:    m.cached,
 	})
 	proc.Register(m.vfs, proc.Config{
 		System: m.sys, UTS: names, Cmdline: m.commandLine(), Kmsg: m.log.OpenProc,
 		Faults: func() uint64 { return m.loop.Stats().Faults },
+		Cached: m.cached, Shmem: m.cached,
 	})
-	sys.Register(m.vfs, sys.Config{CPUs: m.cfg.CPUs})
+	sys.Register(m.vfs, sys.Config{CPUs: m.cfg.CPUs, Console: console.Name, Devices: map[string][2]uint32{
+		"tty/console": {5, 1}, "tty/tty": {5, 0}, "tty/ptmx": {5, 2}, "tty/" + console.Name: {console.Major, console.Minor},
+		"mem/null": {1, 3}, "mem/zero": {1, 5}, "mem/full": {1, 7}, "mem/random": {1, 8}, "mem/urandom": {1, 9}, "mem/kmsg": {1, 11},
+	}})
+	m.banner(names)
 	return nil
+}
+
+// cached is how many bytes of memory are pages of files. All files that there are lie in memory.
+func (m *Machine) cached() uint64 { return uint64(m.cache.Count()) * mm.PageSize }
+
+// banner begins the kernel's log as Linux does: what runs, where, and with how much.
+func (m *Machine) banner(names *uts.Names) {
+	u := names.Uname()
+	text := func(b []byte) string { return string(b[:bytes.IndexByte(b, 0)]) }
+	m.log.Printk(klog.Notice, "Linux version %s (goum) %s", text(u.Release[:]), text(u.Version[:]))
+	m.log.Printk(klog.Info, "Command line: %s", m.commandLine())
+	stats := m.memory.Stats()
+	m.log.Printk(klog.Info, "Memory: %dK/%dK available", stats.Free*(mm.PageSize/1024), stats.Total*(mm.PageSize/1024))
+	m.log.Printk(klog.Info, "smp: Brought up 1 node, %d CPUs", m.cfg.CPUs)
+	m.log.Printk(klog.Info, "goum: guest threads run in stub processes under seccomp; system calls arrive by user notification")
 }
 
 // buildNet makes the network: the device lo, which an init brings up, and the families of sockets.
@@ -193,9 +215,6 @@ func exitStatus(status int32) int {
 	}
 	return int(status >> 8 & 0xff)
 }
-
-// levelNotice is syslog's.
-const levelNotice = 5
 
 // commandLine is /proc/cmdline.
 func (m *Machine) commandLine() string {

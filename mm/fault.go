@@ -51,7 +51,7 @@ type fetched struct {
 //
 // A trap costs more than twenty pages, hence a fault brings neighbours: untouched pages of the same VMA as a run of contiguous
 // frames and one operation, as many again as the touched pages that it continues (from 4 to 64), page
-// cache from 16 to 128, copies up to 16. A VMA that is touched here and there gets single pages soon.
+// cache from 64 to 256, copies up to 16. A VMA that is touched here and there gets single pages soon.
 func (s *Space) Fault(addr Addr, access Access, w Sleeper) FaultResult {
 	return s.fault(addr, access, w, how{})
 }
@@ -339,7 +339,6 @@ func (s *Space) zeroRead(v *vma, addr Addr) {
 // install puts the pager's page of addr, and those around that are at hand, into the table. false: it must be fetched.
 func (s *Space) install(v *vma, addr Addr, access Access, got *fetched) bool {
 	frames := &s.around
-	clear(frames[:])
 	lo, hi := bounds(v, addr)
 	// entries are written under mu, which is held
 	s.pt.Lock()
@@ -358,6 +357,7 @@ func (s *Space) install(v *vma, addr Addr, access Access, got *fetched) bool {
 		size = int((min(addr&^(fileWindow<<PageShift-1)+fileWindow<<PageShift, hi) - start) >> PageShift)
 	}
 	size = min(size, int((hi-start)>>PageShift))
+	clear(frames[:size])
 	target := int((addr - start) >> PageShift)
 	index := v.pageIndex(start)
 	if c, ok := v.pager.(Cacher); ok {

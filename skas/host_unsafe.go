@@ -30,6 +30,12 @@ type response struct {
 	Flags uint32
 }
 
+// Sizes of stub's request to the zygote, and of its reply: both are 32-bit numbers.
+const (
+	requestSize = 8
+	replySize   = 12
+)
+
 const flagContinue = 1 // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 const (
@@ -68,7 +74,7 @@ func (p *Pool) slot(slice, slot int) *stub.Slot {
 	return (*stub.Slot)(unsafe.Pointer(&p.control[slice*stub.SliceSize+slot*stub.SlotSize]))
 }
 
-// stack returns the bytes of a slot from offset on, which the caller has checked.
+// slotBytes is a slot with the stack behind it.
 func slotBytes(s *stub.Slot) *[stub.SlotSize]byte { return (*[stub.SlotSize]byte)(unsafe.Pointer(s)) }
 
 // regsIn copies the general registers out of a ucontext in a slot; regsOut copies them back. at was checked by frameOffset.
@@ -80,7 +86,7 @@ func regsOut(s *stub.Slot, at int, r *x86.Regs) {
 	*(*[x86.SigcontextSize]byte)(slotBytes(s)[at+stub.UcRegs:]) = *(*[x86.SigcontextSize]byte)(unsafe.Pointer(r))
 }
 
-// cpuTime is the CPU time that the threads of process pid have used together; the host tells no other process about one thread.
+// cpuTime is the CPU time that the threads of process pid have used together.
 func cpuTime(pid int) (ns int64, ok bool) {
 	const sched = 2 // CPUCLOCK_SCHED
 	var ts unix.Timespec

@@ -2,57 +2,57 @@ package skas
 
 import "golang.org/x/sys/unix"
 
-// pump receives notifications until one of want's has arrived, and returns it; t is the thread whose task calls. One task at a
-// time sits in the listener, and hands the others what is theirs; when it has its own, one of those that wait takes over.
-// False: the stub is dead. The result is valid until t's next call.
-func (s *Stub) pump(t, want *Thread) (*notification, bool) {
+// pump receives notifications until one of want's has arrived, and returns it. One task at a time sits in the listener, and
+// hands the others what is theirs; when it has its own, one of those that wait takes over. Each thread has one task that waits
+// for it. False: the stub is dead. The result is valid until want's next call.
+func (s *Stub) pump(want *Thread) (*notification, bool) {
 	s.mu.Lock()
 	for {
 		switch {
-		case want.arrived:
-			want.arrived = false
-			t.current = want.inbox
-			if !s.receiving {
-				s.handOver(t) // also when t was to take over itself, and now need not
-			}
-			s.mu.Unlock()
-			return &t.current, true
-		case s.dead:
+		case s.dead.Load():
 			s.mu.Unlock()
 			return nil, false
-		case s.receiving:
-			t.waiting = true
+		case want.arrived:
+			want.arrived = false
+			want.current = want.inbox
+			if !s.receiving {
+				s.handOver(want) // also when this task was to take over itself, and now need not
+			}
 			s.mu.Unlock()
-			<-t.pulse
+			return &want.current, true
+		case s.receiving:
+			want.waiting = true
+			s.mu.Unlock()
+			<-want.pulse
 			s.mu.Lock()
-			t.waiting = false
+			want.waiting = false
 			continue
 		}
 		s.receiving = true
 		s.mu.Unlock()
-		ok := s.next(&t.incoming)
+		ok := s.next(&want.incoming)
 		s.mu.Lock()
 		s.receiving = false
 		if !ok {
 			s.gone()
 			continue
 		}
-		s.dispatch(t, want)
+		s.dispatch(want)
 	}
 }
 
-// dispatch puts the notification that t's task received into the inbox of the thread it came from.
-func (s *Stub) dispatch(t, want *Thread) {
-	owner := s.owner(int32(t.incoming.Pid), want)
+// dispatch puts the notification that want's task received into the inbox of the thread it came from. s.mu is held.
+func (s *Stub) dispatch(want *Thread) {
+	owner := s.owner(int32(want.incoming.Pid), want)
 	if owner == nil || owner.arrived {
 		// A thread that nobody asked for, or two calls of a thread at once: neither can be.
-		s.condemn()
+		s.condemnLocked()
 		return
 	}
-	owner.inbox = t.incoming
+	owner.inbox = want.incoming
 	owner.arrived = true
 	owner.count.Add(1)
-	if owner != t {
+	if owner != want {
 		owner.nudge()
 	}
 }
@@ -74,7 +74,7 @@ func (s *Stub) owner(tid int32, likely *Thread) *Thread {
 	return nil
 }
 
-// handOver has another task receive, if one waits.
+// handOver has another task receive, if one waits. s.mu is held.
 func (s *Stub) handOver(t *Thread) {
 	if len(s.threads) == 1 {
 		return
@@ -112,18 +112,26 @@ func (s *Stub) pollListener() bool {
 		if n, err := unix.Poll(fds[:], -1); n <= 0 || err != nil {
 			continue
 		}
-		if fds[0].Revents&unix.POLLIN != 0 {
-			return true
-		}
-		return false
+		return fds[0].Revents&unix.POLLIN != 0
 	}
 }
 
-// exited says whether the host process has ended.
+// exited says whether no thread of the stub will run again: the process has ended, or (a hang-up of the listener) its threads
+// have all left their filter on the way out, while it still takes its memory apart.
 func (s *Stub) exited() bool {
-	fds := [1]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}
+	fds := [2]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}, {Fd: int32(s.listener)}}
 	n, _ := unix.Poll(fds[:], 0)
 	return n > 0
+}
+
+// awaitExit waits until the process is a zombie: all its threads are gone, its pid is still its own.
+func (s *Stub) awaitExit() {
+	fds := [1]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}
+	for {
+		if n, _ := unix.Poll(fds[:], -1); n > 0 {
+			return
+		}
+	}
 }
 
 // Kick brings the thread back from user mode soon; the Run that finds it remembered returns Preempt. It never blocks.
@@ -140,21 +148,19 @@ func (t *Thread) alarm() {
 	s := t.stub
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.reaped && !t.deaf.Load() { // until then the pid, and with it the tid, is nobody else's
-		unix.Tgkill(s.pid, int(t.tid.Load()), unix.SIGALRM)
+	if tid := t.tid.Load(); tid != 0 && !s.reaped && !t.deaf.Load() { // until then the pid, and with it the tid, is nobody else's
+		unix.Tgkill(s.pid, int(tid), unix.SIGALRM)
 	}
 }
 
-// deliver sends t.answer. False: the stub is dead.
+// deliver sends t.answer. False: the stub is dead. Only death takes a thread out of a call that was received.
 func (t *Thread) deliver() bool {
-	if send(t.stub.listener, &t.answer) == 0 {
+	s := t.stub
+	if !s.dead.Load() && send(s.listener, &t.answer) == 0 {
 		return true
 	}
-	if !t.stub.exited() {
-		return true // an alarm took the thread out of a call that was not received in the killable way: it asks again
-	}
-	t.stub.mu.Lock()
-	t.stub.gone()
-	t.stub.mu.Unlock()
+	s.mu.Lock()
+	s.killLocked()
+	s.mu.Unlock()
 	return false
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -22,7 +24,7 @@ type Stats struct {
 	Ops      uint64 // operations that stubs performed
 	Denied   uint64 // calls of stubs that were refused: nobody had asked for them
 	Killed   uint64 // stubs killed because of that, or of a report that made no sense
-	Watchdog uint64 // stubs killed because they burnt CPU time without answering an alarm
+	Watchdog uint64 // stubs killed because they burnt CPU time without answering an alarm, or filled memory that was not theirs
 	Started  uint64 // stubs started
 }
 
@@ -33,28 +35,34 @@ type Pool struct {
 	spawner   *spawner
 	control   []byte // the monitor's mapping of all slices
 	controlFd int
+	hugePages bool // a touch of a slot takes more than a page
 	pollFirst bool // before Linux 6.11 a receive does not end when the stub dies: poll for that first
 
 	ready  chan *Stub
-	want   chan struct{} // one token for each stub that is missing in ready
+	want   chan struct{} // room for one: a stub was taken from ready, or could be started again
 	dying  chan *Stub
 	closed chan struct{}
-	done   sync.WaitGroup
+	makers sync.WaitGroup // who may retire stubs: refill and watch
+	reaper sync.WaitGroup
 
 	// guarded by mu
-	mu     lock.Mutex[lock.Ops]
-	free   []int // slices
-	live   map[*Stub]struct{}
-	failed error // why no stub can be started any more
+	mu   lock.Mutex[lock.Ops]
+	free []int // slices
+	live map[*Stub]struct{}
 
 	ops, denied, killed, watchdog, started atomic.Uint64
 }
 
 // New starts the spawner for stubs over the guest memory in the descriptor physmem, and proves that one stub starts: where the
 // host lacks what stubs need, this is where it shows.
-func New(physmem int) (*Pool, error) {
+func New(physmem int) (*Pool, error) { return newPool(physmem, !receiveEndsAtDeath()) }
+
+func newPool(physmem int, pollFirst bool) (*Pool, error) {
 	if x86.XStateSize()+stub.UcSize+siginfoSize+freshSlack > stub.FreshDepth {
 		return nil, fmt.Errorf("skas: the floating point state takes %d bytes, too many for a stub", x86.XStateSize())
+	}
+	if err := hostFit(); err != nil {
+		return nil, err
 	}
 	image, sites, err := stub.Image()
 	if err != nil {
@@ -62,9 +70,9 @@ func New(physmem int) (*Pool, error) {
 	}
 	p := &Pool{
 		sites:     sites,
-		pollFirst: !receiveEndsAtDeath(),
+		pollFirst: pollFirst,
 		ready:     make(chan *Stub, poolSize),
-		want:      make(chan struct{}, poolSize),
+		want:      make(chan struct{}, 1),
 		dying:     make(chan *Stub, MaxStubs),
 		closed:    make(chan struct{}),
 		live:      map[*Stub]struct{}{},
@@ -85,15 +93,32 @@ func New(physmem int) (*Pool, error) {
 		p.unmap()
 		return nil, err
 	}
+	p.hugePages = p.stray([]*Stub{first}) > strayMemory
 	p.ready <- first
-	for range poolSize - 1 {
-		p.want <- struct{}{}
-	}
-	p.done.Add(3)
-	go p.refill()
-	go p.reap()
-	go p.watch()
+	p.more()
+	p.makers.Go(p.refill)
+	p.makers.Go(p.watch)
+	p.reaper.Go(p.reap)
 	return p, nil
+}
+
+// hostFit says in one line what the host lacks, as far as that shows before a stub starts.
+func hostFit() error {
+	const hwcap2, fsgsbase = 26, 1 << 1
+	if vec, err := unix.Auxv(); err == nil {
+		for _, v := range vec {
+			if v[0] == hwcap2 && v[1]&fsgsbase == 0 {
+				return errors.New("skas: the host lacks the instructions rdfsbase and wrfsbase (Linux 5.9 and a processor since 2012 have them)")
+			}
+		}
+	}
+	// Without /proc the start of the first stub says so.
+	if b, err := os.ReadFile("/proc/sys/vm/max_map_count"); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && n < minMapCount {
+			return fmt.Errorf("skas: sysctl vm.max_map_count is %d on this host, goum needs %d", n, minMapCount)
+		}
+	}
+	return nil
 }
 
 // receiveEndsAtDeath says whether the host's SECCOMP_IOCTL_NOTIF_RECV returns when the last thread under the filter is gone.
@@ -111,41 +136,60 @@ func receiveEndsAtDeath() bool {
 
 // Take gives a started stub to the address space space. ErrTooMany when there are too many; anything else is trouble of the host.
 func (p *Pool) Take(space Space) (*Stub, error) {
-	var s *Stub
-	select {
-	case s = <-p.ready:
+	for {
 		select {
-		case p.want <- struct{}{}:
+		case s := <-p.ready:
+			p.more()
+			if s.exited() { // killed by the host while it waited
+				s.Retire()
+				continue
+			}
+			s.space = space
+			return s, nil
 		default:
 		}
-	default:
-		var err error
-		if s, err = p.start(); err != nil {
+		s, err := p.start()
+		if err != nil {
 			return nil, err
 		}
+		p.more() // that works (again): have some ready
+		s.space = space
+		return s, nil
 	}
-	s.space = space
-	return s, nil
+}
+
+// more has refill look whether stubs are missing.
+func (p *Pool) more() {
+	select {
+	case p.want <- struct{}{}:
+	default:
+	}
 }
 
 // refill keeps stubs ready. A start that fails is not tried again from here: Take does, and has somebody to tell.
 func (p *Pool) refill() {
-	defer p.done.Done()
 	for {
 		select {
 		case <-p.closed:
 			return
 		case <-p.want:
 		}
-		s, err := p.start()
-		if err != nil {
-			continue
+		for len(p.ready) < cap(p.ready) && !p.isClosed() {
+			s, err := p.start()
+			if err != nil {
+				break
+			}
+			p.ready <- s // nobody else fills it
 		}
-		select {
-		case p.ready <- s:
-		default:
-			s.Retire()
-		}
+	}
+}
+
+func (p *Pool) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -163,11 +207,12 @@ func (p *Pool) start() (*Stub, error) {
 	s := &Stub{pool: p, slice: slice}
 	s.wake.L = &s.mu
 	first := s.newThread()
+	first.reset()
 	got, err := p.spawn(slice)
 	if err != nil {
-		p.mu.Lock()
-		p.free = append(p.free, slice)
-		p.mu.Unlock()
+		if err != errLate {
+			p.release(slice)
+		}
 		return nil, err
 	}
 	s.pid, s.listener, s.pidfd = got.pid, got.listener, got.pidfd
@@ -177,7 +222,7 @@ func (p *Pool) start() (*Stub, error) {
 	p.live[s] = struct{}{}
 	p.mu.Unlock()
 	p.started.Add(1)
-	if n, ok := s.pump(first, first); !ok || !first.isReport(n) {
+	if !first.awaitFresh() {
 		s.Retire()
 		return nil, fmt.Errorf("skas: a stub died before its first report")
 	}
@@ -187,32 +232,47 @@ func (p *Pool) start() (*Stub, error) {
 // spawn serialises requests to the zygote: request and reply belong together.
 func (p *Pool) spawn(slice int) (spawned, error) {
 	p.spawner.mu.Lock()
-	defer p.spawner.mu.Unlock()
-	return p.spawner.spawn(slice)
+	got, err := p.spawner.spawn(slice)
+	late := p.spawner.late
+	p.spawner.late = nil
+	p.spawner.mu.Unlock()
+	for _, l := range late {
+		p.release(l)
+	}
+	return got, err
 }
 
 // reap waits for stubs that were killed, in the order in which they were, and gives back what they held.
 func (p *Pool) reap() {
-	defer p.done.Done()
 	for s := range p.dying {
-		wait4(s.pid) // our child, killed: it is dead already or about to be
+		s.awaitExit()
 		s.mu.Lock()
-		s.reaped = true
+		s.reaped = true // from here on nobody sends a signal to the pid, its tids or the pidfd
 		s.mu.Unlock()
+		wait4(s.pid)
 		unix.Close(s.listener)
 		unix.Close(s.pidfd)
-		// The next owner of the slice must not see this one's registers.
-		for i := range s.threads {
-			clear(slotBytes(p.slot(s.slice, i))[:])
-		}
 		if s.space != nil {
 			s.space.Detached()
 		}
 		p.mu.Lock()
 		delete(p.live, s)
-		p.free = append(p.free, s.slice)
 		p.mu.Unlock()
+		p.release(s.slice)
 	}
+}
+
+// release gives back a slice that no process maps. Its next owner must not see this one's registers, nor the host keep memory for
+// slots that it does not use.
+func (p *Pool) release(slice int) {
+	const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	off := slice * stub.SliceSize
+	if err := again(func() error { return unix.Fallocate(p.controlFd, punch, int64(off), stub.SliceSize) }); err != nil {
+		clear(p.control[off : off+stub.SliceSize])
+	}
+	p.mu.Lock()
+	p.free = append(p.free, slice)
+	p.mu.Unlock()
 }
 
 // Stats returns the counters.
@@ -223,6 +283,7 @@ func (p *Pool) Stats() Stats {
 // Close kills what is left, waits for it, and frees the control memory. No stub may be used any more.
 func (p *Pool) Close() error {
 	close(p.closed)
+	p.makers.Wait() // then only we retire stubs
 	p.mu.Lock()
 	left := make([]*Stub, 0, len(p.live))
 	for s := range p.live {
@@ -232,24 +293,10 @@ func (p *Pool) Close() error {
 	for _, s := range left {
 		s.Retire()
 	}
-	p.closeDying()
-	p.done.Wait()
+	close(p.dying)
+	p.reaper.Wait()
 	err := p.spawner.stop()
 	return errors.Join(err, p.unmap())
-}
-
-// closeDying lets the reaper end, after refill has: it retires stubs too.
-func (p *Pool) closeDying() {
-	for {
-		select {
-		case s := <-p.ready:
-			s.Retire()
-			continue
-		default:
-		}
-		break
-	}
-	close(p.dying)
 }
 
 func (p *Pool) unmap() error {

@@ -6,13 +6,13 @@ import "goum/stub"
 // them performed. t.nops is 0 when none wait; then whatever another thread had to perform is proven, too.
 func (t *Thread) begin() (flags uint64) {
 	s := t.stub
-	if t.retries > 0 { // the same again
-		t.head = 0
+	if t.nops > 0 { // the rest of a batch that ended early
+		copy(t.slot.Ops[:], t.ops[:t.nops])
 		return stub.AnswerReport
 	}
 	s.acquire(t)
 	t.nops, t.seq = s.space.NextOps(t.ops[:])
-	t.head, t.stale = 0, false
+	t.head = 0
 	if t.nops == 0 {
 		s.release(t)
 		return 0
@@ -26,72 +26,66 @@ func (t *Thread) begin() (flags uint64) {
 	return 0
 }
 
-// settle ends t's batch at its report, if it has one: all its calls have returned. False: the thread left some out.
-func (t *Thread) settle() bool {
-	if t.nops == 0 {
-		return true
+// settle ends t's batch at the report n: all its calls have returned. Where one failed, the stub has left out those behind it: if
+// the monitor refused it, the rest is asked for again; if the host did, the Space begins anew. False: the stub lies.
+func (t *Thread) settle(n *notification) bool {
+	s, failed := t.stub, false
+	if t.nops > 0 {
+		// Only a hint, since the stub writes it. One that hides a failure keeps a mapping: see Space.Rebuild for what bounds that.
+		failed = t.slot.Failed != 0
 	}
-	if t.head < t.nops {
-		t.stub.condemn()
+	if batch := n.Args[0] == stub.ReportBatch; batch != (t.asked || failed) || !failed && (t.head < t.nops || t.refused) || failed && t.head == 0 {
+		s.condemn()
 		return false
 	}
-	if failed := t.slot.Failed; failed != 0 {
-		// Only a hint, since the stub writes it; but an honest stub's munmap that the host refused (it can, when it has no memory to
-		// split an area) must not count as done.
-		t.slot.Failed = 0
-		t.failed = true
-		if !t.stale && t.ops[0].Kind != stub.OpClone {
-			if t.retries++; t.retries > maxRetries {
-				t.stub.condemn()
-				return false
-			}
+	switch {
+	case t.nops == 0:
+		return true
+	case !failed:
+		t.retries = 0
+	case t.refused:
+		t.slot.Failed, t.refused = 0, false
+		t.nops = copy(t.ops[:], t.ops[t.head:t.nops])
+		if t.head = 0; t.nops > 0 {
 			return true
 		}
-	} else {
-		t.failed = false
+	case t.ops[0].Kind == stub.OpClone:
+		t.slot.Failed = 0
+		t.failed = true
+	default:
+		t.slot.Failed = 0
+		if t.retries++; t.retries > maxRetries {
+			s.condemn()
+			return false
+		}
+		s.space.Rebuild() // before Proven: from here on, nothing is released before that is done
 	}
-	t.stub.pool.ops.Add(uint64(t.nops))
-	t.nops, t.retries = 0, 0
+	s.pool.ops.Add(uint64(t.head))
+	t.nops, t.head = 0, 0
 	if t.seq != 0 {
-		t.stub.space.Proven(t.seq)
+		s.space.Proven(t.seq)
 		t.seq = 0
 	}
-	t.stub.release(t)
+	s.release(t)
 	return true
 }
 
 // serve answers a call that is no report: CONTINUE if it is the head of the queue, to the last bit, and the page table still
 // grants it; else EPERM. False: the call cannot be an honest stub's.
 func (t *Thread) serve(n *notification) bool {
-	if t.head > 0 && t.head == t.nops && t.cloneAgain(n) {
-		return t.respond(n.ID, flagContinue, 0)
-	}
-	if t.head < t.nops && t.matches(n, &t.ops[t.head]) {
+	if t.head < t.nops && !t.refused && t.matches(n, &t.ops[t.head]) {
 		op := &t.ops[t.head]
 		t.head++
 		if op.Kind == stub.OpClone || t.stub.space.Allows(op) {
 			return t.respond(n.ID, flagContinue, 0)
 		}
-		t.stale = true // another thread changed the page table; its own operations follow
+		t.refused = true // another thread changed the page table; its own operations follow
 		return t.respond(n.ID, 0, -ePerm)
 	}
 	t.stub.pool.denied.Add(1)
 	t.respond(n.ID, 0, -ePerm)
 	t.stub.condemn()
 	return false
-}
-
-// cloneAgain says whether n is the clone that was granted last, once more: while an alarm is pending the host starts no thread but
-// has the call made again (ERESTARTNOINTR). Nobody gains by lying: a second thread has no owner, and the stub dies of its report.
-func (t *Thread) cloneAgain(n *notification) bool {
-	op := &t.ops[t.head-1]
-	if op.Kind != stub.OpClone || !t.matches(n, op) {
-		return false
-	}
-	s := t.stub
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cloning != nil && s.cloning.tid.Load() == 0
 }
 
 const ePerm = 1
@@ -116,15 +110,18 @@ func (t *Thread) matches(n *notification, op *stub.Op) bool {
 }
 
 // acquire makes t the only thread of the stub that performs operations. Another that has begun a batch and gone on to user mode
-// is interrupted: its next report proves that its last call has returned.
+// is interrupted: its next report proves that its last call has returned. A stub with one thread needs none of this.
 func (s *Stub) acquire(t *Thread) {
+	if !s.shared.Load() {
+		return
+	}
 	s.mu.Lock()
-	for s.batch != nil && s.batch != t && !s.dead {
+	for s.batch != nil && s.batch != t && !s.dead.Load() {
 		other := s.batch
 		s.mu.Unlock()
 		other.Kick()
 		s.mu.Lock()
-		if s.batch == other && !s.dead {
+		if s.batch == other && !s.dead.Load() {
 			s.wake.Wait()
 		}
 	}
@@ -133,6 +130,9 @@ func (s *Stub) acquire(t *Thread) {
 }
 
 func (s *Stub) release(t *Thread) {
+	if !s.shared.Load() {
+		return
+	}
 	s.mu.Lock()
 	if s.batch == t {
 		s.batch = nil
@@ -143,11 +143,11 @@ func (s *Stub) release(t *Thread) {
 
 // crowded says whether another thread of the stub is in user mode.
 func (s *Stub) crowded() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.threads) == 1 {
+	if !s.shared.Load() {
 		return false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, t := range s.threads {
 		if t != s.batch && t.user.Load() {
 			return true

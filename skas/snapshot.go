@@ -6,7 +6,10 @@ import (
 	"goum/stub"
 )
 
-const siginfoSize = 128
+const (
+	siginfoSize = 128
+	siginfoUsed = 32 // signal, errno, code, and the address or what seccomp says
+)
 
 // take copies what a report says, once, and decides from the copy: the registers and, where they matter, the fault or the
 // siginfo. What does not add up is a lie, and the stub dies of it.
@@ -20,7 +23,7 @@ func (t *Thread) take(n *notification, r *x86.Regs) Event {
 	regsIn(t.slot, at, r)
 	t.fs, t.gs = t.slot.FSBase, t.slot.GSBase
 	r.FSBase, r.GSBase = t.fs, t.gs
-	info := slotBytes(t.slot)[at+stub.UcSize : at+stub.UcSize+siginfoSize]
+	info := [siginfoUsed]byte(slotBytes(t.slot)[at+stub.UcSize:])
 	sig := int(n.Args[0])
 	switch {
 	case sig == abi.SIGALRM:
@@ -62,7 +65,7 @@ const freshSlack = 256
 
 // freshFrame lays out a ucontext of our own at the end of the slot, and returns its offset.
 func freshFrame(t *Thread) int {
-	fp := (stub.SlotSize - 64 - x86.XStateSize()) &^ 63
+	fp := freshXState()
 	at := (fp - stub.UcSize - siginfoSize) &^ 15
 	frame := slotBytes(t.slot)[at : at+stub.UcSize]
 	clear(frame)
@@ -70,11 +73,18 @@ func freshFrame(t *Thread) int {
 	return at
 }
 
-// xstateArea finds the floating point image of the ucontext. Its address comes from the slot, and is read and checked each time.
+// freshXState is the offset of the floating point image that belongs to it.
+func freshXState() int { return (stub.SlotSize - 64 - x86.XStateSize()) &^ 63 }
+
+// xstateArea finds the floating point image of the ucontext. Where the host made that, its address comes from the slot, and is read
+// and checked each time.
 func (t *Thread) xstateArea() ([]byte, bool) {
 	slot := slotBytes(t.slot)
-	off := uint64At(slot[t.frame+stub.UcFPState:]) - t.base
 	size := uint64(x86.XStateSize())
+	off := uint64(freshXState())
+	if !t.fresh {
+		off = uint64At(slot[t.frame+stub.UcFPState:]) - t.base
+	}
 	if off < stub.StackOffset || off > stub.SlotSize-size || off%64 != 0 {
 		return nil, false
 	}

@@ -20,14 +20,15 @@ type Thread struct {
 	// only the task's own goroutine, while the thread is parked
 	id       uint64 // of the notification that is not answered: the thread stands still as long as that is so
 	frame    int    // offset in the slot of the ucontext to resume from
-	fresh    bool   // that ucontext is ours, not a signal's
+	fresh    bool   // that ucontext is ours, not a signal's: it begins as freshFrame says
 	ops      [stub.MaxOps]stub.Op
 	nops     int
-	head     int    // how many of ops were performed
+	head     int    // how many of ops were answered
 	seq      uint64 // of the last of ops, for Space.Proven; 0: nothing to prove
-	stale    bool   // one of ops was refused because the page table had changed meanwhile
-	failed   bool   // the stub says that the host refused one of ops
-	retries  int    // how often ops were asked for again because of that
+	asked    bool   // for a report behind them
+	refused  bool   // the last of those answered, because the page table had changed meanwhile
+	failed   bool   // the host refused a clone
+	retries  int    // how often in a row the host refused anything else
 	fs, gs   uint64 // the bases that the thread has
 	xstate   []byte
 	answer   response
@@ -47,7 +48,7 @@ type Thread struct {
 	count  atomic.Uint64 // notifications so far: the watchdog's sign of life
 }
 
-// newThread makes the monitor's side of the next thread. Its slot is ready for the first report.
+// newThread makes the monitor's side of the next thread. The caller holds mu, or nobody else knows s; then it calls reset.
 func (s *Stub) newThread() *Thread {
 	n := len(s.threads)
 	t := &Thread{
@@ -57,14 +58,14 @@ func (s *Stub) newThread() *Thread {
 		xstate: make([]byte, x86.XStateSize()),
 		pulse:  make(chan struct{}, 1),
 	}
-	t.slot.Stack = stub.StackT{SP: t.base + stub.StackOffset, Size: stub.SlotSize - stub.StackOffset}
 	s.threads = append(s.threads, t)
-	t.reset()
+	s.slots = max(s.slots, n+1)
 	return t
 }
 
-// reset gives the thread a ucontext of our own to start from, with initial floating point state.
+// reset gives the thread a ucontext of our own to start from, with initial floating point state, and the argument of its first call.
 func (t *Thread) reset() {
+	t.slot.Stack = stub.StackT{SP: t.base + stub.StackOffset, Size: stub.SlotSize - stub.StackOffset}
 	t.frame, t.fresh = freshFrame(t), true
 	x86.InitXState(t.xstate)
 	t.SetXState(t.xstate)
@@ -139,27 +140,21 @@ func (t *Thread) Flush() bool {
 
 // reply answers the report that the thread stands at: perform t.ops, then report or resume.
 func (t *Thread) reply(flags uint64) bool {
+	t.asked = flags&stub.AnswerReport != 0
 	t.slot.Frame = t.base + uint64(t.frame)
 	t.answer = response{ID: t.id, Val: stub.AnswerTag<<stub.AnswerTagShift | int64(flags)<<stub.AnswerFlagShift | int64(t.nops)}
-	if send(t.stub.listener, &t.answer) == 0 {
-		return true
-	}
-	// It does not wait any more: only death takes a thread out of a killable wait.
-	t.stub.mu.Lock()
-	t.stub.gone()
-	t.stub.mu.Unlock()
-	return false
+	return t.deliver()
 }
 
 // perform answers the thread's notifications until it reports.
 func (t *Thread) perform() (*notification, bool) {
 	for {
-		n, ok := t.stub.pump(t, t)
+		n, ok := t.stub.pump(t)
 		if !ok {
 			return nil, false
 		}
 		if t.isReport(n) {
-			if !t.settle() {
+			if !t.settle(n) {
 				return nil, false
 			}
 			return n, true
@@ -179,11 +174,26 @@ func (t *Thread) isReport(n *notification) bool {
 	return true
 }
 
+// awaitFresh waits for the first report of a new thread. A stub that begins with anything else is killed.
+func (t *Thread) awaitFresh() bool {
+	n, ok := t.stub.pump(t)
+	if ok && (!t.isReport(n) || n.Args[0] != stub.ReportFresh) {
+		t.stub.condemn()
+		ok = false
+	}
+	return ok
+}
+
 // NewThread makes another thread in t's address space: one that is parked, or one that t's host thread clones. Its registers and
 // floating point state are those of a new program until its first Run. EAGAIN: there are MaxThreads, or the host has no more.
+//
+// It waits for the host, and for other threads' NewThread: call it off the vCPU.
 func (t *Thread) NewThread() (*Thread, abi.Errno) {
 	s := t.stub
 	s.mu.Lock()
+	for s.cloning != nil && len(s.idle) == 0 && !s.dead.Load() {
+		s.wake.Wait()
+	}
 	if n := len(s.idle); n > 0 {
 		nt := s.idle[n-1]
 		s.idle = s.idle[:n-1]
@@ -191,27 +201,38 @@ func (t *Thread) NewThread() (*Thread, abi.Errno) {
 		nt.reset()
 		return nt, 0
 	}
-	if len(s.threads) == stub.MaxThreads || s.dead {
+	if len(s.threads) == stub.MaxThreads || s.dead.Load() {
 		s.mu.Unlock()
 		return nil, abi.EAGAIN
 	}
 	nt := s.newThread()
+	s.cloning = nt
+	s.shared.Store(true) // t is parked, and its batches are settled
 	s.mu.Unlock()
-	if !t.clone(nt) {
+	nt.reset()
+	made := t.clone(nt)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !made {
+		s.threads = s.threads[:len(s.threads)-1]
+		if nt.tid.Load() != 0 {
+			s.condemnLocked() // it says that the host refused, and yet there is one
+		}
+	}
+	s.cloning, s.promised = nil, false
+	s.wake.Broadcast()
+	if !made {
 		return nil, abi.EAGAIN
 	}
 	return nt, 0
 }
 
-// clone has t's host thread make nt's, and waits for the reports of both. When the host refuses, nt's slot is free again.
+// clone has t's host thread make nt's, and waits for the reports of both.
 func (t *Thread) clone(nt *Thread) bool {
 	s := t.stub
 	s.acquire(t)
-	s.mu.Lock()
-	s.cloning, s.cloningFor = nt, 0
-	s.mu.Unlock()
 	t.ops[0] = stub.Op{Kind: stub.OpClone, Addr: nt.base + stub.SlotSize}
-	t.nops, t.head = 1, 0
+	t.nops, t.head, t.seq, t.failed = 1, 0, 0, false
 	t.slot.Ops[0] = t.ops[0]
 	t.user.Store(true)
 	ok := t.reply(stub.AnswerReport)
@@ -219,21 +240,14 @@ func (t *Thread) clone(nt *Thread) bool {
 		_, ok = t.perform()
 	}
 	t.user.Store(false)
-	made := false
-	if ok && !t.failed {
-		// A thread that lies about a clone that failed has us wait for a report that never comes: the watchdog ends that.
-		var n *notification
-		if n, made = s.pump(t, nt); made {
-			nt.id = n.ID
-		}
+	if !ok || t.failed {
+		return false
 	}
+	// A stub that hides a clone's failure has us wait for a report that never comes: the watchdog ends that.
 	s.mu.Lock()
-	s.cloning = nil
-	if !made {
-		s.threads = s.threads[:len(s.threads)-1]
-	}
+	s.promised, s.looks = true, 0
 	s.mu.Unlock()
-	return made
+	return nt.awaitFresh()
 }
 
 // Park says that the guest thread is gone. The host thread stands still, and is used again.
@@ -241,6 +255,7 @@ func (t *Thread) Park() {
 	s := t.stub
 	s.mu.Lock()
 	s.idle = append(s.idle, t)
+	s.wake.Broadcast()
 	s.mu.Unlock()
 }
 

@@ -2,10 +2,7 @@
 
 package lock
 
-import (
-	"sync"
-	"unsafe"
-)
+import "sync"
 
 // Mutex is a sync.Mutex with the rank R.
 type Mutex[R Rank] struct {
@@ -17,7 +14,7 @@ func Two[R Rank](a, b *Mutex[R]) {
 	switch {
 	case a == b:
 		a.Lock()
-	case uintptr(unsafe.Pointer(a)) < uintptr(unsafe.Pointer(b)):
+	case before(a, b):
 		a.Lock()
 		b.Lock()
 	default:

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"unsafe"
 )
 
 // Mutex is a sync.Mutex with the rank R, which checks that locks are taken in the order of their ranks.
@@ -20,7 +19,7 @@ type Mutex[R Rank] struct {
 type held struct {
 	rank  int
 	name  string
-	lock  unsafe.Pointer
+	lock  any
 	stack []byte
 }
 
@@ -51,7 +50,7 @@ func acquire(h held, same bool) {
 	heldBy[g] = append(heldBy[g], h)
 }
 
-func release(p unsafe.Pointer) {
+func release(p any) {
 	heldMu.Lock()
 	defer heldMu.Unlock()
 	drop := func(g uint64) bool {
@@ -76,7 +75,7 @@ func release(p unsafe.Pointer) {
 
 func (m *Mutex[R]) lock(same bool) {
 	var r R
-	acquire(held{rank: r.rank(), name: r.name(), lock: unsafe.Pointer(m)}, same)
+	acquire(held{rank: r.rank(), name: r.name(), lock: m}, same)
 	m.mu.Lock()
 }
 
@@ -86,7 +85,7 @@ func (m *Mutex[R]) Lock() { m.lock(false) }
 // Unlock unlocks m.
 func (m *Mutex[R]) Unlock() {
 	m.mu.Unlock()
-	release(unsafe.Pointer(m))
+	release(m)
 }
 
 // TryLock locks m if nobody holds it. It cannot deadlock, so that ranks do not matter for it.
@@ -98,13 +97,13 @@ func (m *Mutex[R]) TryLock() bool {
 	heldMu.Lock()
 	defer heldMu.Unlock()
 	g := goid()
-	heldBy[g] = append(heldBy[g], held{rank: r.rank(), name: r.name(), lock: unsafe.Pointer(m)})
+	heldBy[g] = append(heldBy[g], held{rank: r.rank(), name: r.name(), lock: m})
 	return true
 }
 
 // Two locks two mutexes of one rank, in an order of their own; UnlockTwo undoes it. a and b may be the same.
 func Two[R Rank](a, b *Mutex[R]) {
-	if uintptr(unsafe.Pointer(a)) > uintptr(unsafe.Pointer(b)) {
+	if !before(a, b) {
 		a, b = b, a
 	}
 	a.lock(false)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -83,6 +85,7 @@ func (b *bootCommand) Run(status *int) error {
 	if err := checkMemory(int64(b.Mem)); err != nil {
 		return err
 	}
+	tuneRuntime(b.Cpus)
 	archives, err := b.archives()
 	if err != nil {
 		return err
@@ -115,6 +118,21 @@ func (b *bootCommand) Run(status *int) error {
 	}
 	return m.Close()
 }
+
+// tuneRuntime sets what the Go runtime cannot know of a monitor.
+//
+// One P more than vCPUs: while every P has a task that waits for its stub, the runtime takes one away from its wait (for the tick, a
+// stub's start, a collection), and again at the next; with one idle it leaves them alone. A call of a guest took 13.3 us with --cpus 1 on one
+// core without it, 9.4 us with it; a second one more gains nothing.
+//
+// The heap is small and mostly long-lived: with the usual 100 percent it was collected three times in a boot of 40 ms.
+func tuneRuntime(cpus int) {
+	runtime.GOMAXPROCS(cpus + 1)
+	debug.SetGCPercent(gcPercent)
+}
+
+// gcPercent is the growth of the heap between collections: a guest's tables and nodes are some megabytes, its memory is not in the heap.
+const gcPercent = 400
 
 // environment is the first program's: what Linux gives an init, or what a login would give a command. Nothing of the host's goes in
 // but the kind of its terminal.
@@ -153,7 +171,13 @@ func readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, rootfs.MaxFile+1))
+	// An image is some megabytes: in one piece, or growing the buffer copies it several times over. What is no file has no size.
+	var b bytes.Buffer
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		b.Grow(int(min(st.Size(), rootfs.MaxFile)) + bytes.MinRead)
+	}
+	_, err = b.ReadFrom(io.LimitReader(f, rootfs.MaxFile+1))
+	data := b.Bytes()
 	if err == nil && len(data) > rootfs.MaxFile {
 		err = fmt.Errorf("%s: larger than %d bytes", name, rootfs.MaxFile)
 	}

@@ -17,6 +17,7 @@ const (
 	stackPages = 0x3fffff                                 // STACK_RND_MASK: pages
 	brkRange   = 0x02000000                               // bytes
 	stackRoom  = 128 << 10                                // of the stack, mapped below what is on it
+	smallData  = 128 << 10                                // bytes of a data segment that are copied at exec
 	rseqSize   = 28                                       // AT_RSEQ_FEATURE_SIZE: up to mm_cid
 	rseqAlign  = 32
 )
@@ -70,6 +71,11 @@ func (t *Task) load(g *program, envp []string) abi.Errno {
 	vdso, e := t.mapVDSO()
 	if e != 0 {
 		return e
+	}
+	// What every program runs first, and what every libc reads.
+	space.Prefault(t.Thread, entry, 1, false)
+	if vdso != 0 {
+		space.Prefault(t.Thread, vdso, 1, false)
 	}
 	st, e := t.buildStack(g, envp, bias, base, vdso)
 	if e != 0 {
@@ -151,6 +157,10 @@ func (t *Task) mapSegments(p *elf.Plan, f *vfs.Open, bias uint64) abi.Errno {
 			if _, e := t.Space().Map(addr+bias, length, o); e != 0 {
 				return e
 			}
+		}
+		if addr, length, _ := s.File(); length <= smallData && s.Prot&abi.PROT_WRITE != 0 {
+			// Relocations and start-up write nearly all of it: as one run it is one operation, page by page up to a fault each.
+			t.Space().Prefault(t.Thread, addr+bias, length, true)
 		}
 		if addr, length := s.Tail(); length != 0 && s.Prot&abi.PROT_WRITE != 0 {
 			if e := t.User().Clear(addr+bias, int(length)); e != 0 {

@@ -23,9 +23,11 @@ type CPU struct {
 var leaf1 = [32]string{"fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr", "pge", "mca", "cmov",
 	"pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr", "sse", "sse2", "ss", "ht", "tm", "ia64", "pbe"}
 
-// DefaultCPU is what can be known without asking CPUID for names.
+// DefaultCPU is the host's processor, as far as a guest needs to know it.
 func DefaultCPU() CPU {
-	c := CPU{Vendor: "unknown", Name: "unknown", Family: 6, KHz: 1000000, CacheKB: 1024, PhysBits: 46, VirtBits: 48}
+	id := x86.Identify()
+	c := CPU{Vendor: id.Vendor, Name: id.Name, Family: id.Family, Model: id.Model, Stepping: id.Stepping,
+		KHz: 1000000, CacheKB: 1024, PhysBits: 46, VirtBits: 48}
 	for i, n := range leaf1 {
 		if n != "" && x86.HWCap()>>i&1 != 0 {
 			c.Flags = append(c.Flags, n)

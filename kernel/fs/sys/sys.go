@@ -22,6 +22,8 @@ type Config struct {
 	CPUs int
 	// Interfaces are the network interfaces under /sys/class/net, beside what a network package adds: name to index. nil: lo.
 	Interfaces map[string]int
+	// Console is the name of the terminal behind /dev/console: /sys/class/tty/console/active. It needs tty/console among Devices.
+	Console string
 	// Devices are character devices under /sys/class: "tty/console" to numbers.
 	Devices map[string][2]uint32
 }
@@ -175,6 +177,9 @@ func (b builder) devices(d *made.Dir, c *Config) {
 		b.attr(dev, "dev", fmt.Sprintf("%d:%d", nums[0], nums[1]))
 		b.attr(dev, "uevent", fmt.Sprintf("MAJOR=%d\nMINOR=%d\nDEVNAME=%s", nums[0], nums[1], name))
 		made.Add(dev, "subsystem", b.ConstLink("../../../../class/"+class))
+		if path == "tty/console" && c.Console != "" {
+			b.attr(dev, "active", c.Console)
+		}
 	}
 }
 

@@ -52,9 +52,10 @@ int main(int argc, char **argv)
 
 	// Addresses at which the host's side of things may lie. What can be written there is the attacker's own by design, and worth
 	// nothing to it.
-	for (unsigned long a = 0x7fffc0000000UL; a < 0x7ffffffff000UL; a += 0x1000)
-		if (a == 0x7fffc0000000UL + 0x10000000UL && argc < 2)
-			a += 0x1000000UL - 0x1000; // the control memory: "stubborn scribble" writes there, too
+	const unsigned long start = 0x7fffc0000000UL, control = start + 0x10000000UL;
+	for (unsigned long a = start; a < 0x7ffffffff000UL; a += a < start + 0x40000 ? 0x1000 : 0x10000)
+		if (a >= control && a < control + 0x1000000UL && argc < 2)
+			continue; // the control memory: "stubborn scribble" writes there, too
 		else if (!sigsetjmp(out, 1))
 			*(volatile char *)a = 0xff;
 	puts("stubborn");

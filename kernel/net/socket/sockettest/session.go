@@ -69,6 +69,9 @@ func (s *Session) Log(format string, args ...any) {
 		line = strings.ReplaceAll(line, s.replace[i], s.replace[i+1])
 	}
 	s.lines = append(s.lines, line)
+	if testing.Verbose() {
+		s.T.Logf("host %v: %s", s.Host, line)
+	}
 }
 
 // Alias has what is different on the two sides (a port) shown as name.

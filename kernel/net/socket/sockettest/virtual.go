@@ -79,7 +79,7 @@ func (m *Machine) Wait() {
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
-		panic("threads hang")
+		m.t.Fatal("threads hang")
 	}
 }
 
