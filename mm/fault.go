@@ -353,8 +353,10 @@ func (s *Space) install(v *vma, addr Addr, access Access, got *fetched) bool {
 	case before > 0:
 		size = max(min(pow2(2*before), maxFile), fileWindow)
 	default:
-		start = max(lo, addr&^(fileWindow<<PageShift-1))
-		size = int((min(addr&^(fileWindow<<PageShift-1)+fileWindow<<PageShift, hi) - start) >> PageShift)
+		// Windows are counted from the VMA's start, where most begin.
+		from := v.start + (addr-v.start)&^(fileWindow<<PageShift-1)
+		start = max(lo, from)
+		size = int((min(from+fileWindow<<PageShift, hi) - start) >> PageShift)
 	}
 	size = min(size, int((hi-start)>>PageShift))
 	clear(frames[:size])

@@ -88,6 +88,7 @@ func (f *prefill) flush() {
 	if f.cur.n == 0 {
 		return
 	}
+	f.cur.n = min(f.cur.n, forkPrefillMost)
 	if f.n < forkPrefill {
 		f.runs[f.n] = f.cur
 		f.n++

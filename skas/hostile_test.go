@@ -175,8 +175,8 @@ func TestNothingIsDoneUnasked(t *testing.T) {
 			if ev := runs(t, th, r); ev.Kind != Died {
 				t.Errorf("%+v at %#x, want its death", ev, r.RIP)
 			}
-			if s := w.pool.Stats(); s.Killed != 1 {
-				t.Errorf("counters: %+v", s)
+			if s := w.pool.Stats(); s.Killed != 1 || th.Stub().Verdict() == "" {
+				t.Errorf("counters: %+v, verdict %q", s, th.Stub().Verdict())
 			}
 			bury(t, th, space)
 			w.survives(t)
@@ -369,13 +369,10 @@ func TestForgedFailure(t *testing.T) {
 	w.survives(t)
 }
 
-// TestLoopInTheStub resumes a ucontext whose instruction pointer is the stub's own code for resuming: an alarm that lands there is
-// noted for later, and later never comes. CPU time that is burnt like that ends in death soon.
-func TestLoopInTheStub(t *testing.T) {
-	w := hostileWorld(t, getpidLoop)
-	th, space, r := w.start(t)
-	runs(t, th, r)
-	restore := w.code(t, "4c8b83e0000000") // mov 0xe0(%rbx),%r8
+// loopInTheStub writes a ucontext into the data page whose instruction pointer is the stub's own code for resuming, and sets r up
+// to resume it: an alarm that lands there is noted for later, and later comes when next gives the ucontext another address.
+func (w *world) loopInTheStub(t testing.TB, r *x86.Regs) (next func(rip uint64), restore uint64) {
+	restore = w.code(t, "4c8b83e0000000") // mov 0xe0(%rbx),%r8
 	data := w.mem[stub.PageSize : 2*stub.PageSize]
 	put := func(at int, v uint64) { binary.LittleEndian.PutUint64(data[at:], v) }
 	const uc, fp, sp = dataAddr, dataAddr + 1024, dataAddr + 768
@@ -388,18 +385,47 @@ func TestLoopInTheStub(t *testing.T) {
 	x86.InitXState(image)
 	copy(data[1024:], image)
 	r.RIP, r.RBX, r.RSP = restore, uc, sp
-	start := time.Now()
-	th.Kick()
-	ev := runs(t, th, r) // the kick that was remembered
-	if ev.Kind != Preempt {
-		t.Fatalf("%+v", ev)
-	}
-	if ev = runs(t, th, r); ev.Kind != Died {
+	return func(rip uint64) { put(stub.UcRegs+16*8, rip) }, restore
+}
+
+// TestLoopInTheStub burns CPU time where no alarm counts: that ends in death soon.
+func TestLoopInTheStub(t *testing.T) {
+	w := hostileWorld(t, getpidLoop)
+	th, space, r := w.start(t)
+	runs(t, th, r)
+	w.loopInTheStub(t, r)
+	if ev := runs(t, th, r); ev.Kind != Died {
 		t.Errorf("%+v, want its death", ev)
 	}
-	t.Logf("dead after %v", time.Since(start))
 	if s := w.pool.Stats(); s.Watchdog != 1 {
 		t.Errorf("counters: %+v", s)
+	}
+	bury(t, th, space)
+	w.survives(t)
+}
+
+// TestLoopThatLooksAlive does the same, but comes back now and then, before the watchdog bites.
+func TestLoopThatLooksAlive(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds")
+	}
+	w := hostileWorld(t, getpidLoop)
+	th, space, r := w.start(t)
+	runs(t, th, r)
+	died := false
+	for range 30 {
+		next, restore := w.loopInTheStub(t, r)
+		back := time.AfterFunc(2*watchdogPeriod+watchdogLimit/2, func() { next(codeAddr) })
+		for runs(t, th, r).Kind == Preempt {
+		}
+		back.Stop()
+		if died = th.Stub().dead.Load(); died {
+			break
+		}
+		next(restore)
+	}
+	if !died {
+		t.Error("it lives on by coming back now and then")
 	}
 	bury(t, th, space)
 	w.survives(t)
@@ -460,7 +486,7 @@ func TestScribbling(t *testing.T) {
 					}
 				}
 			})
-			th.Stub().condemn()
+			th.Stub().condemn("test")
 			within(t, "the scribbler", func() { <-done })
 			bury(t, th, space)
 			w.survives(t)

@@ -44,9 +44,12 @@ func (s *Stub) pump(want *Thread) (*notification, bool) {
 // dispatch puts the notification that want's task received into the inbox of the thread it came from. s.mu is held.
 func (s *Stub) dispatch(want *Thread) {
 	owner := s.owner(int32(want.incoming.Pid), want)
-	if owner == nil || owner.arrived {
-		// A thread that nobody asked for, or two calls of a thread at once: neither can be.
-		s.condemnLocked()
+	switch {
+	case owner == nil:
+		s.condemnLocked("a thread that nobody asked for")
+		return
+	case owner.arrived:
+		s.condemnLocked("two calls of a thread at once")
 		return
 	}
 	owner.inbox = want.incoming
@@ -159,8 +162,6 @@ func (t *Thread) deliver() bool {
 	if !s.dead.Load() && send(s.listener, &t.answer) == 0 {
 		return true
 	}
-	s.mu.Lock()
-	s.killLocked()
-	s.mu.Unlock()
+	s.kill()
 	return false
 }

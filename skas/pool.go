@@ -218,14 +218,17 @@ func (p *Pool) start() (*Stub, error) {
 	s.pid, s.listener, s.pidfd = got.pid, got.listener, got.pidfd
 	wakeHere(s.listener)
 	first.tid.Store(int32(got.pid))
+	if !first.awaitFresh() {
+		s.kill()
+		if status := p.bury(s); status.Exited() {
+			return nil, stub.StartError(status.ExitStatus() << stub.StepShift)
+		}
+		return nil, errors.New("skas: a stub died before its first report")
+	}
 	p.mu.Lock()
 	p.live[s] = struct{}{}
 	p.mu.Unlock()
 	p.started.Add(1)
-	if !first.awaitFresh() {
-		s.Retire()
-		return nil, fmt.Errorf("skas: a stub died before its first report")
-	}
 	return s, nil
 }
 
@@ -242,24 +245,30 @@ func (p *Pool) spawn(slice int) (spawned, error) {
 	return got, err
 }
 
-// reap waits for stubs that were killed, in the order in which they were, and gives back what they held.
+// reap buries stubs in the order in which they were retired.
 func (p *Pool) reap() {
 	for s := range p.dying {
-		s.awaitExit()
-		s.mu.Lock()
-		s.reaped = true // from here on nobody sends a signal to the pid, its tids or the pidfd
-		s.mu.Unlock()
-		wait4(s.pid)
-		unix.Close(s.listener)
-		unix.Close(s.pidfd)
-		if s.space != nil {
-			s.space.Detached()
-		}
-		p.mu.Lock()
-		delete(p.live, s)
-		p.mu.Unlock()
-		p.release(s.slice)
+		p.bury(s)
 	}
+}
+
+// bury waits for a stub that was killed, and gives back what it held.
+func (p *Pool) bury(s *Stub) unix.WaitStatus {
+	s.awaitExit()
+	s.mu.Lock()
+	s.reaped = true // from here on nobody sends a signal to the pid, its tids or the pidfd
+	s.mu.Unlock()
+	status, _ := wait4(s.pid)
+	unix.Close(s.listener)
+	unix.Close(s.pidfd)
+	if s.space != nil {
+		s.space.Detached()
+	}
+	p.mu.Lock()
+	delete(p.live, s)
+	p.mu.Unlock()
+	p.release(s.slice)
+	return status
 }
 
 // release gives back a slice that no process maps. Its next owner must not see this one's registers, nor the host keep memory for

@@ -34,8 +34,21 @@ func (t *Thread) settle(n *notification) bool {
 		// Only a hint, since the stub writes it. One that hides a failure keeps a mapping: see Space.Rebuild for what bounds that.
 		failed = t.slot.Failed != 0
 	}
-	if batch := n.Args[0] == stub.ReportBatch; batch != (t.asked || failed) || !failed && (t.head < t.nops || t.refused) || failed && t.head == 0 {
-		s.condemn()
+	lie := ""
+	switch batch := n.Args[0] == stub.ReportBatch; {
+	case batch && !t.asked && !failed:
+		lie = "a report of a batch that was not asked for"
+	case !batch && (t.asked || failed):
+		lie = "another report than that of its batch"
+	case !failed && t.head < t.nops:
+		lie = "operations left out"
+	case !failed && t.refused:
+		lie = "an operation that was refused counts as done"
+	case failed && t.head == 0:
+		lie = "an operation failed that was not tried"
+	}
+	if lie != "" {
+		s.condemn(lie)
 		return false
 	}
 	switch {
@@ -55,7 +68,7 @@ func (t *Thread) settle(n *notification) bool {
 	default:
 		t.slot.Failed = 0
 		if t.retries++; t.retries > maxRetries {
-			s.condemn()
+			s.condemn("the host refuses its operations")
 			return false
 		}
 		s.space.Rebuild() // before Proven: from here on, nothing is released before that is done
@@ -82,10 +95,29 @@ func (t *Thread) serve(n *notification) bool {
 		t.refused = true // another thread changed the page table; its own operations follow
 		return t.respond(n.ID, 0, -ePerm)
 	}
+	if t.cloneAgain(n) {
+		return t.respond(n.ID, flagContinue, 0)
+	}
 	t.stub.pool.denied.Add(1)
 	t.respond(n.ID, 0, -ePerm)
-	t.stub.condemn()
+	t.stub.condemn("a call that nobody asked for")
 	return false
+}
+
+// cloneAgain says whether n is the clone that was granted last, once more: while an alarm is pending the host starts no thread but
+// has the call made again (ERESTARTNOINTR). Nobody gains by lying: a second thread has no owner, and the stub dies of its report.
+func (t *Thread) cloneAgain(n *notification) bool {
+	if t.head == 0 || t.head != t.nops {
+		return false
+	}
+	op := &t.ops[t.head-1]
+	if op.Kind != stub.OpClone || !t.matches(n, op) {
+		return false
+	}
+	s := t.stub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cloning != nil && s.cloning.tid.Load() == 0
 }
 
 const ePerm = 1

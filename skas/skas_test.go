@@ -299,16 +299,6 @@ func TestWatchdogBites(t *testing.T) {
 	th.Stub().Retire()
 }
 
-func TestRunAllocatesNothing(t *testing.T) {
-	w := newWorld(t, getpidLoop)
-	th, _, r := w.start(t)
-	th.Run(r)
-	if n := testing.AllocsPerRun(200, func() { th.Run(r) }); n != 0 {
-		t.Errorf("%v allocations a system call", n)
-	}
-	th.Stub().Retire()
-}
-
 func BenchmarkStartAndRetire(b *testing.B) {
 	w := newWorld(b, getpidLoop)
 	for range b.N {

@@ -16,7 +16,7 @@ const (
 func (t *Thread) take(n *notification, r *x86.Regs) Event {
 	at, ok := t.frameOffset(n.Args[1])
 	if !ok || n.Args[0] >= abi.NSIG {
-		t.stub.condemn()
+		t.stub.condemn("a report that makes no sense")
 		return Event{Kind: Died}
 	}
 	t.frame, t.fresh = at, false
@@ -30,7 +30,7 @@ func (t *Thread) take(n *notification, r *x86.Regs) Event {
 		t.kicked.Store(false)
 		return Event{Kind: Preempt}
 	case r.RIP >= stub.Code && r.RIP < stub.Control+stub.SliceSize:
-		t.stub.condemn() // a guest that runs the stub's code, or its data, is no guest
+		t.stub.condemn("it runs the code of the stub")
 		return Event{Kind: Died}
 	case sig == abi.SIGSYS:
 		const archX86_64 = 0xc000003e
@@ -98,7 +98,7 @@ func (t *Thread) XState() []byte {
 		copy(t.xstate, area)
 	} else {
 		x86.InitXState(t.xstate)
-		t.stub.condemn()
+		t.stub.condemn(noXState)
 	}
 	return t.xstate
 }
@@ -108,6 +108,8 @@ func (t *Thread) SetXState(image []byte) {
 	if area, ok := t.xstateArea(); ok {
 		copy(area, image)
 	} else {
-		t.stub.condemn()
+		t.stub.condemn(noXState)
 	}
 }
+
+const noXState = "its floating point state is not where it belongs"

@@ -34,7 +34,7 @@ type Stub struct {
 	receiving bool      // a thread's task sits in the listener and hands the others' notifications on
 	batch     *Thread   // whose operations are being performed, or may be in their last call; only if shared
 	wake      sync.Cond // batch or cloning changed, or the stub died
-	condemned bool
+	verdict   string    // why it was killed
 	retired   bool
 	reaped    bool // the pid and the tids mean nothing any more, the descriptors are closed
 
@@ -58,19 +58,32 @@ func (s *Stub) Retire() {
 	}
 }
 
-// condemn kills a stub that did what no honest one does.
-func (s *Stub) condemn() {
+// Verdict says why goum itself killed the stub, in a few words; empty if it did not.
+func (s *Stub) Verdict() string {
 	s.mu.Lock()
-	s.condemnLocked()
+	defer s.mu.Unlock()
+	return s.verdict
+}
+
+// condemn kills a stub that did what no honest one does.
+func (s *Stub) condemn(why string) {
+	s.mu.Lock()
+	s.condemnLocked(why)
 	s.mu.Unlock()
 }
 
-func (s *Stub) condemnLocked() {
-	if !s.condemned {
-		s.condemned = true
+func (s *Stub) condemnLocked(why string) {
+	if s.verdict == "" {
+		s.verdict = why
 		s.pool.killed.Add(1)
 	}
 	s.killLocked()
+}
+
+func (s *Stub) kill() {
+	s.mu.Lock()
+	s.killLocked()
+	s.mu.Unlock()
 }
 
 // killLocked ends the host process, and wakes all who wait for one of its threads: they need not see it die. s.mu is held, so

@@ -178,7 +178,7 @@ func (t *Thread) isReport(n *notification) bool {
 func (t *Thread) awaitFresh() bool {
 	n, ok := t.stub.pump(t)
 	if ok && (!t.isReport(n) || n.Args[0] != stub.ReportFresh) {
-		t.stub.condemn()
+		t.stub.condemn("a thread that does not begin like one")
 		ok = false
 	}
 	return ok
@@ -216,7 +216,7 @@ func (t *Thread) NewThread() (*Thread, abi.Errno) {
 	if !made {
 		s.threads = s.threads[:len(s.threads)-1]
 		if nt.tid.Load() != 0 {
-			s.condemnLocked() // it says that the host refused, and yet there is one
+			s.condemnLocked("it says that a clone failed, and yet there is the thread")
 		}
 	}
 	s.cloning, s.promised = nil, false

@@ -70,7 +70,7 @@ func (p *Pool) inspect(s *Stub, period time.Duration, seen, now map[*Thread]look
 	s.mu.Unlock()
 	if missing {
 		if n, ok := hostThreads(s.pid); ok && n <= known || looks > blindLooks {
-			p.bite(s) // what was promised was never made
+			p.bite(s, "a thread that it says it made does not exist")
 			return false
 		}
 	}
@@ -104,16 +104,17 @@ func (p *Pool) inspect(s *Stub, period time.Duration, seen, now map[*Thread]look
 		hurry = true
 	}
 	if s.late > limit {
-		p.bite(s)
+		p.bite(s, "it burns CPU time and answers no alarm")
 	}
 	return hurry
 }
 
-func (p *Pool) bite(s *Stub) {
+func (p *Pool) bite(s *Stub, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.dead.Load() {
 		p.watchdog.Add(1)
+		s.verdict = why
 		s.killLocked()
 	}
 }
@@ -170,7 +171,7 @@ func (p *Pool) findStray(stubs []*Stub) {
 		grown := s.slots != slots
 		s.mu.Unlock()
 		if err == nil && at < end && !grown {
-			p.bite(s)
+			p.bite(s, "it fills control memory that it has no threads for")
 		}
 	}
 }

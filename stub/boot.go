@@ -48,6 +48,7 @@ const (
 	stepSlice         = 20 // map its own slice
 	stepListener      = 21 // install the notifying filter
 	stepSend          = 22 // send the listener to the monitor
+	stepStrict        = 23 // install the strict filter
 	controlMessage    = 20 // struct cmsghdr and one descriptor
 	maxHandledSignals = 8
 )

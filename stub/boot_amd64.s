@@ -196,6 +196,7 @@ child:
 	SYSCALL
 	TESTQ	AX, AX
 	JNE	quit
+	MOVL	$const_stepStrict, R15
 	MOVL	$const_seccompNr, AX
 	MOVL	$const_seccompFilter, DI
 	XORL	SI, SI

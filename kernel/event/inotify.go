@@ -17,8 +17,7 @@ import (
 
 // Inotifies counts the inotify instances of a machine.
 type Inotifies struct {
-	count  atomic.Int32
-	cookie atomic.Uint32
+	count atomic.Int32
 }
 
 // inotify is an inotify instance: inotify(7).

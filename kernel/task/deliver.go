@@ -132,9 +132,9 @@ func (t *Task) nextSignal(info *signal.Info) (act signal.Action, what found) {
 		switch act.Handler {
 		case abi.SIG_IGN:
 			continue
+		case abi.SIG_DFL:
 		default:
 			return act, handler
-		case abi.SIG_DFL:
 		}
 		disposition := signal.Default(sig)
 		if disposition == signal.Ignore || s.unkillable && !signal.Unmaskable.Has(sig) {

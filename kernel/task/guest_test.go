@@ -51,7 +51,6 @@ type stubHouse struct {
 	m     *machine
 	space *mm.Space
 	gone  atomic.Bool
-	limit int
 }
 
 func (m *machine) seat(h *stubHouse) *seat {

@@ -17,6 +17,7 @@ const (
 	stackPages = 0x3fffff                                 // STACK_RND_MASK: pages
 	brkRange   = 0x02000000                               // bytes
 	stackRoom  = 128 << 10                                // of the stack, mapped below what is on it
+	stackAhead = 8 << 10                                  // of stackRoom, made accessible at exec
 	smallData  = 128 << 10                                // bytes of a data segment that are copied at exec
 	rseqSize   = 28                                       // AT_RSEQ_FEATURE_SIZE: up to mm_cid
 	rseqAlign  = 32
@@ -256,6 +257,8 @@ func (t *Task) buildStack(g *program, envp []string, bias, base, vdso uint64) (*
 	if _, e := t.Space().Map(low, in.Top-low, o); e != 0 {
 		return nil, e
 	}
+	// In one run with the pages below that the program needs at once: one operation.
+	t.Space().Prefault(t.Thread, max(st.SP-stackAhead, low), in.Top-max(st.SP-stackAhead, low), true)
 	if e := t.User().CopyOut(st.SP, st.Image); e != 0 {
 		return nil, e
 	}

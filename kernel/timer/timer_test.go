@@ -144,6 +144,7 @@ func TestIntervalReal(t *testing.T) {
 	p.took("goes on in step", abi.SIGALRM)
 	p.clk.Advance(30e6)
 	old, _ = p.SetInterval(abi.ITIMER_REAL, Interval{0, 5})
+	check("old, when disarmed", old, Interval{30e6, 30e6})
 	check("disarmed", get(), Interval{})
 	p.took("its signal stays", abi.SIGALRM)
 	p.took("once")

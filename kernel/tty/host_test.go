@@ -29,6 +29,8 @@ type side interface {
 	flushInput()
 }
 
+var _, _ side = (*ourPty)(nil), (*hostPty)(nil)
+
 // ourPty is a pair of this package, outside any file system.
 type ourPty struct {
 	m, s *file

@@ -27,9 +27,8 @@ func (a *Record) overlaps(b *Record) bool { return a.Start <= b.End && b.Start <
 
 // fileLocks are the locks of one kind on one node, by start within an owner; guarded by extra.mu.
 type fileLocks struct {
-	held    []fileLock
-	waiters int
-	queue   sched.Queue
+	held  []fileLock
+	queue sched.Queue
 }
 
 // conflict finds a lock of another owner that r must wait for.

@@ -203,11 +203,6 @@ func (l Location) over() (Location, bool) {
 	return Location{m.parent, m.point}, true
 }
 
-// mountPoint says whether anything is mounted on l, in the tree of l.
-func (l Location) mountPoint() bool {
-	return l.Mount != nil && l.Dentry.mounted.Load() > 0 && l.Mount.sys.at(l) != nil
-}
-
 // attach puts m on l. mu is held, and point was counted with refOnly.
 func (s *System) attach(m *Mount, l Location) {
 	m.parent, m.point, m.ns = l.Mount, l.Dentry, l.Mount.ns

@@ -150,7 +150,7 @@ func (o *Open) Flags() uint32 { return o.flags.Load() }
 // GetFlags is F_GETFL.
 func (o *Open) GetFlags() uint32 {
 	if o.path {
-		return o.flags.Load() | 0
+		return o.flags.Load()
 	}
 	return o.flags.Load() | largefile
 }

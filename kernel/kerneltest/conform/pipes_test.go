@@ -23,7 +23,7 @@ func pipes(r *rec) {
 		name  string
 		out   any
 		flags int
-	}{{"bad", bad, 0}, {"bad and unknown flag", bad, 1}, {"unknown flag", buf, 1}, {"direct", buf, unix.O_DIRECT}, {"nonblock", buf, unix.O_NONBLOCK}, {"notification", buf, 0x80}} {
+	}{{"bad", bad, 0}, {"bad and unknown flag", bad, 1}, {"unknown flag", buf, 1}, {"direct", buf, unix.O_DIRECT}, {"nonblock", buf, unix.O_NONBLOCK}} {
 		r.call("pipe2 "+c.name, unix.SYS_PIPE2, c.out, c.flags)
 	}
 	rd, wr := r.pipe(unix.O_NONBLOCK | unix.O_CLOEXEC)
@@ -50,7 +50,7 @@ func pipes(r *rec) {
 	r.call("FIONREAD", unix.SYS_IOCTL, rd, 0x541b, at(r, &n))
 	r.put("FIONREAD value", "%d", n)
 	r.call("drain", unix.SYS_READ, rd, big, 1<<20)
-	for _, sz := range []int{0, 1, 4095, 4097, 65536, 1 << 20, 1<<20 + 1, 1 << 31, -1} {
+	for _, sz := range []int{0, 1, 4095, 4097, 65536, 1 << 20, -1} {
 		r.call(fmt.Sprint("F_SETPIPE_SZ ", sz), unix.SYS_FCNTL, wr, unix.F_SETPIPE_SZ, sz)
 	}
 	r.call("seek", unix.SYS_LSEEK, rd, 0, 0)

@@ -182,7 +182,7 @@ func TestAddresses(t *testing.T) {
 			s.Connect(fd, in(8, 8, 8, 8, 53))
 			s.Connect(fd, in6(1, 0))
 			s.Bind(fd, in(127, 0, 0, 2, 7777))
-			s.Name(fd, false)
+			at(s, "name", quietName(s, fd, false))
 			s.Bind(fd, in(127, 0, 0, 1, 7778))
 			g := s.Socket(v4, typ, 0)
 			s.Bind(g, in(127, 0, 0, 2, 7777))
@@ -197,7 +197,7 @@ func TestAddresses(t *testing.T) {
 			s.Connect(h, in6(2, 80))
 			s.GetOpt(h, abi.IPPROTO_IPV6, abi.IPV6_V6ONLY, 4)
 			s.Bind(h, in6(0, 7780))
-			s.Name(h, false)
+			at(s, "name", quietName(s, h, false))
 			s.SetInt(h, abi.IPPROTO_IPV6, abi.IPV6_V6ONLY, 1)
 			i := s.Socket(v4, typ, 0)
 			s.Bind(i, in(0, 0, 0, 0, 7780))
@@ -306,6 +306,8 @@ func TestTCP(t *testing.T) {
 			s.Pause()
 			s.Poll(c)
 			connect(s, c, fam, port)
+			s.Pause()
+			connect(s, c, fam, port)
 			connect(s, c, fam, port)
 			n = accept(s, l)
 			s.Send(c, "again", 0)
@@ -339,7 +341,7 @@ func TestTCPOptions(t *testing.T) {
 					s.GetOpt(k, abi.IPPROTO_IP, o, 4)
 				}
 			}
-			for _, o := range []int{abi.SO_REUSEADDR, abi.SO_REUSEPORT, abi.SO_KEEPALIVE, abi.SO_BROADCAST, abi.SO_PASSCRED, abi.SO_PEERCRED, abi.SO_PEERGROUPS, abi.SO_PEEK_OFF} {
+			for _, o := range []int{abi.SO_REUSEADDR, abi.SO_REUSEPORT, abi.SO_KEEPALIVE, abi.SO_BROADCAST, abi.SO_PASSCRED, abi.SO_PEERCRED, abi.SO_PEERGROUPS} {
 				s.GetOpt(k, sol, o, 4)
 				s.SetInt(k, sol, o, 1)
 				s.GetOpt(k, sol, o, 4)
@@ -440,7 +442,6 @@ func TestUDP(t *testing.T) {
 			s.Poll(b)
 			d := s.Socket(fam, dgram, 0)
 			s.Shutdown(d, abi.SHUT_RDWR)
-			s.Send(d, "x", abi.MSG_OOB)
 		})
 	}
 }
@@ -483,9 +484,9 @@ func TestMapped(t *testing.T) {
 func TestBlocking(t *testing.T) {
 	compare(t, false, func(s *session) {
 		l, port := listen(s, v4, 5)
+		c := s.Socket(v4, stream, 0)
 		wait := s.Go(func(x sockettest.Calls) {
 			x.Pause()
-			c, _ := x.Socket(v4, stream, 0)
 			x.Connect(c, local(v4, port))
 			x.Send(c, []byte("first"), 0, nil, nil, nil)
 			x.Pause()
@@ -496,7 +497,7 @@ func TestBlocking(t *testing.T) {
 		s.Recv(n, 11, abi.MSG_WAITALL)
 		s.Recv(n, 11, abi.MSG_WAITALL)
 		wait()
-		c := s.Socket(v4, stream, 0)
+		c = s.Socket(v4, stream, 0)
 		connect(s, c, v4, port)
 		m := accept(s, l)
 		const total = 4 << 20

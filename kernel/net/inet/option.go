@@ -379,8 +379,8 @@ func (k *sock) GetOption(c *vfs.Caller, level, name int32, room int) ([]byte, ab
 		case abi.IPV6_MTU_DISCOVER:
 			return n(int(k.pmtudisc.Load()))
 		}
-	case level == abi.IPPROTO_IPV6, level == abi.IPPROTO_TCP, level == abi.IPPROTO_UDP:
-		return nil, abi.ENOPROTOOPT
+	case !k.v6() && !(level == abi.IPPROTO_UDP && k.s.Protocol == abi.IPPROTO_UDP):
+		return nil, abi.EOPNOTSUPP
 	}
 	return nil, abi.ENOPROTOOPT
 }

@@ -30,6 +30,7 @@ type sock struct {
 	// Atomic.
 	shut     atomic.Uint32 // halves shut down by Shutdown: 1 receiving, 2 sending
 	told     atomic.Bool   // the endpoint's last error was reported
+	was      atomic.Bool   // a stream: it was connected
 	pmtudisc atomic.Int32
 	recverr  atomic.Bool
 
@@ -63,6 +64,9 @@ func (k *sock) newEndpoint() (*endpoint, abi.Errno) {
 		e.Endpoint, err = k.f.stack.NewRawEndpoint(k.transport, network, e.wq, true)
 	} else {
 		e.Endpoint, err = k.f.stack.NewEndpoint(k.transport, network, e.wq)
+	}
+	if err == nil && k.stream() {
+		e.SocketOptions().SetDelayOption(true) // TCP_NODELAY is off
 	}
 	return e, errno(err)
 }
@@ -238,15 +242,10 @@ func (k *sock) Connect(c *vfs.Caller, b []byte, nonblock bool) abi.Errno {
 	if k.stream() {
 		switch st := ep.tcpState(); {
 		case st == tcp.StateError || st == tcp.StateClose:
-			if !k.told.Swap(true) {
-				if e := errno(ep.LastError()); e != 0 {
-					return e
-				}
+			if k.was.Load() {
+				return abi.EISCONN
 			}
-			if e := k.renew(true); e != 0 {
-				return e
-			}
-			ep = k.ep.Load()
+			return k.failed(ep)
 		case st == tcp.StateListen:
 			return abi.EISCONN
 		}
@@ -273,6 +272,9 @@ func (k *sock) Connect(c *vfs.Caller, b []byte, nonblock bool) abi.Errno {
 		return errno(err)
 	}
 	switch err.(type) {
+	case nil:
+		k.was.Store(true)
+		return 0
 	case *tcpip.ErrConnectStarted, *tcpip.ErrAlreadyConnecting:
 		if nonblock {
 			return errno(err)
@@ -291,11 +293,23 @@ func (k *sock) Connect(c *vfs.Caller, b []byte, nonblock bool) abi.Errno {
 		return e
 	case connected(ep.tcpState()):
 		ep.Connect(full(a, port)) // told: the next connect is EISCONN
+		k.was.Store(true)
 		return 0
 	}
-	k.told.Store(true)
-	if e = errno(ep.LastError()); e == 0 {
+	return k.failed(ep)
+}
+
+// failed ends a connect that has failed: the socket is as it was before.
+func (k *sock) failed(ep *endpoint) abi.Errno {
+	e := abi.Errno(0)
+	if !k.told.Swap(true) {
+		e = errno(ep.LastError())
+	}
+	if e == 0 {
 		e = abi.ECONNABORTED
+	}
+	if r := k.renew(true); r != 0 {
+		return r
 	}
 	return e
 }
@@ -338,6 +352,7 @@ func (k *sock) renew(keep bool) abi.Errno {
 	old.drop()
 	k.shut.Store(0)
 	k.told.Store(false)
+	k.was.Store(false)
 	if keep && err == nil && local.Port != 0 {
 		ep.Bind(local) // as well as it goes: the port may be another's by now
 	}
@@ -374,6 +389,8 @@ func (k *sock) Accept(c *vfs.Caller, nonblock bool) (*socket.Socket, abi.Errno) 
 			s := k.f.net.NewAccepted(k.s)
 			n := &sock{f: k.f, s: s, transport: k.transport}
 			s.Ops = n
+			n.was.Store(true)
+			nep.SocketOptions().SetDelayOption(ep.SocketOptions().GetDelayOption())
 			n.attach(&endpoint{Endpoint: nep, wq: wq})
 			if !k.f.enter(n) {
 				s.Drop()

@@ -47,6 +47,11 @@ func Register(n *socket.Net) *Family {
 	f.reach.Store(new([]netip.Prefix))
 	n.Register(abi.AF_INET, f)
 	n.Register(abi.AF_INET6, f)
+	n.AddProc("tcp", func() string { return f.ProcTCP(false) })
+	n.AddProc("tcp6", func() string { return f.ProcTCP(true) })
+	n.AddProc("udp", func() string { return f.ProcUDP(false) })
+	n.AddProc("udp6", func() string { return f.ProcUDP(true) })
+	n.Ifaces.SetStats(f.stats)
 	n.Ifaces.Watch(func(ev socket.Event) {
 		if f.reachable() && ev.Kind <= socket.AddrGone {
 			f.sync()
@@ -79,7 +84,7 @@ func (f *Family) start() abi.Errno {
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 			Clock:              stackClock{f.net.Clock},
 			RawFactory:         raw.EndpointFactory{},
-			HandleLocal:        true,
+			HandleLocal:        false, // what goes over lo passes through lo, and is counted there
 		})
 		if s.CreateNIC(nic, loopback.New()) != nil {
 			return
@@ -96,6 +101,15 @@ func (f *Family) start() abi.Errno {
 		return abi.ENOBUFS
 	}
 	return 0
+}
+
+// stats is lo's counters.
+func (f *Family) stats(index int32) (s socket.IfStats) {
+	if index != nic || !f.reachable() {
+		return s
+	}
+	c := f.stack.NICInfo()[nic].Stats.Tx
+	return socket.IfStats{Packets: c.Packets.Value(), Bytes: c.Bytes.Value()}
 }
 
 // sync gives netstack the addresses that the devices have now.

@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -25,17 +26,26 @@ var sources = sync.Pool{New: func() any { return new(source) }}
 // Len is how many bytes are left.
 func (s *source) Len() int { return s.buf.Len() }
 
+// errFault ends netstack's reading: it would ask again and again after a plain end.
+var errFault = errors.New("bad guest memory")
+
 // Read copies from the guest.
 func (s *source) Read(p []byte) (int, error) {
-	if s.fault != 0 || s.buf.Len() == 0 {
+	switch {
+	case s.fault != 0:
+		return 0, errFault
+	case s.buf.Len() == 0:
 		return 0, io.EOF
+	case len(p) == 0:
+		return 0, nil // netstack asks whether this is the end
 	}
 	n, e := s.buf.Read(p)
+	if e == 0 && n == 0 {
+		e = abi.EFAULT
+	}
 	if e != 0 {
 		s.fault = e
-	}
-	if n == 0 {
-		return 0, io.EOF
+		return n, errFault
 	}
 	return n, nil
 }

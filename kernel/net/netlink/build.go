@@ -41,7 +41,6 @@ func (b *builder) attr(typ uint16, data []byte) {
 }
 
 func (b *builder) u8(typ uint16, v uint8)   { b.attr(typ, []byte{v}) }
-func (b *builder) u16(typ uint16, v uint16) { b.attr(typ, binary.LittleEndian.AppendUint16(nil, v)) }
 func (b *builder) u32(typ uint16, v uint32) { b.attr(typ, binary.LittleEndian.AppendUint32(nil, v)) }
 func (b *builder) str(typ uint16, s string) { b.attr(typ, append([]byte(s), 0)) }
 func (b *builder) ip(typ uint16, a netip.Addr) {

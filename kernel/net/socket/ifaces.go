@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"goum/arch/abi"
 	"goum/arch/lock"
@@ -94,6 +95,7 @@ const (
 // Interfaces is the configuration of a machine's network devices: what netlink and the ioctls change, and inet obeys.
 type Interfaces struct {
 	clock *clock.Clock // may be nil
+	stats atomic.Pointer[func(index int32) IfStats]
 
 	mu       lock.Mutex[lock.Socket]
 	devs     []Iface // guarded by mu, by index; Addrs are replaced, never written to

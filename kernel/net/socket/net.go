@@ -31,6 +31,11 @@ type Net struct {
 	// PidAlive says whether a process with this number exists: a privileged sender may give any in SCM_CREDENTIALS. nil: all do.
 	PidAlive func(pid int32) bool
 
+	// SIGIO tells the owner of an open file with O_ASYNC of events (poll(2)'s). It is called with locks of families held. nil: nobody is told.
+	SIGIO func(o *vfs.Open, events uint32)
+
+	proc map[string]func(*vfs.Caller) string // files of /proc/net
+
 	cookies atomic.Uint64
 	sockets atomic.Int64
 	limit   atomic.Int64 // bytes of buffers: SetMemory

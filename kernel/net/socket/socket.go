@@ -38,7 +38,8 @@ type Socket struct {
 	bound      atomic.Int32 // SO_BINDTODEVICE: index of the device
 	passRights atomic.Bool
 
-	err atomic.Int32 // pending error: Fail
+	err   atomic.Int32             // pending error: Fail
+	async atomic.Pointer[vfs.Open] // whose owner wants SIGIO
 }
 
 // Ino is the inode number, 0 before it was accepted. UID is whose it is. For /proc/net.
@@ -48,15 +49,37 @@ func (s *Socket) Ino() uint64 { return s.ino }
 func (s *Socket) UID() uint32 { return s.uid }
 
 // Wake tells those who wait on s, and those who poll it, of events. The state must have changed before.
-func (s *Socket) Wake(mask sched.Mask) { s.wq.Wake(mask) }
+func (s *Socket) Wake(mask sched.Mask) {
+	s.wq.Wake(mask)
+	s.sigio(mask)
+}
 
 // WakeOne is Wake for one sleeper only: a connection has come.
-func (s *Socket) WakeOne(mask sched.Mask) { s.wq.WakeOne(mask) }
+func (s *Socket) WakeOne(mask sched.Mask) {
+	s.wq.WakeOne(mask)
+	s.sigio(mask)
+}
+
+// sigio sends SIGIO, unless all that changed is that there is room to send.
+func (s *Socket) sigio(mask sched.Mask) {
+	if o := s.async.Load(); o != nil && s.Net.SIGIO != nil && mask&^WriteEvents != 0 {
+		s.Net.SIGIO(o, uint32(mask))
+	}
+}
+
+// SetAsync is O_ASYNC: vfs.Asyncer.
+func (s *Socket) SetAsync(o *vfs.Open, on bool) {
+	if on {
+		s.async.Store(o)
+	} else {
+		s.async.Store(nil)
+	}
+}
 
 // Fail leaves an error for the next call, and tells of it: sk_err.
 func (s *Socket) Fail(e abi.Errno) {
 	s.err.Store(int32(e))
-	s.wq.Wake(ErrorEvents)
+	s.Wake(ErrorEvents)
 }
 
 // Events that come together.

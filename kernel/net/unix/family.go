@@ -43,6 +43,7 @@ func Register(n *socket.Net) *Family {
 	f := &Family{net: n, names: map[name]*sock{}, nodes: map[*vfs.Inode]*sock{}, socks: map[*sock]struct{}{},
 		flight: map[*sock]flying{}, users: map[*cred.User]int{}}
 	n.Register(abi.AF_UNIX, f)
+	n.AddProc("unix", f.Proc)
 	return f
 }
 
