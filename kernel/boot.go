@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"goum/arch/abi"
 	"goum/arch/vdso"
 	"goum/kernel/console"
 	"goum/kernel/cred"
@@ -24,6 +25,7 @@ import (
 	"goum/kernel/fs/vfs"
 	"goum/kernel/futex"
 	"goum/kernel/klog"
+	"goum/kernel/net/inet"
 	"goum/kernel/net/netlink"
 	"goum/kernel/net/socket"
 	"goum/kernel/net/unix"
@@ -139,7 +141,9 @@ func (m *Machine) buildTasks() error {
 		PowerOff: func(status int32) { m.powerOff(exitStatus(status)) },
 		Log:      func(line string) { m.log.Printk(klog.Notice, "%s", line) },
 	}
+	m.memory.SetRelief(func(w physmem.Sleeper) bool { return m.loop.Relieve(m.sys, w) })
 	names := uts.New("goum", "")
+	net := m.buildNet()
 	event.Wire(m.sys)
 	m.vfs.SIGIO = event.SendSIGIO
 	m.sys.Futex.Alive = func(tid int32) bool { return m.sys.Tree.FindTask(tid) != nil }
@@ -147,14 +151,14 @@ func (m *Machine) buildTasks() error {
 		UTS:      names,
 		PowerOff: func(uint32) { m.powerOff(0) },
 		Log:      m.log,
-		Net:      m.buildNet(),
+		Net:      net,
 		Memfd:    tmpfs.NewInternal(m.vfs, m.cache),
 		Shmem:    m.cached,
 	})
 	proc.Register(m.vfs, proc.Config{
 		System: m.sys, UTS: names, Cmdline: m.commandLine(), Kmsg: m.log.OpenProc,
 		Faults: func() uint64 { return m.loop.Stats().Faults },
-		Cached: m.cached, Shmem: m.cached,
+		Cached: m.cached, Shmem: m.cached, Net: net.ProcFiles(),
 	})
 	sys.Register(m.vfs, sys.Config{CPUs: m.cfg.CPUs, Console: console.Name, Devices: map[string][2]uint32{
 		"tty/console": {5, 1}, "tty/tty": {5, 0}, "tty/ptmx": {5, 2}, "tty/" + console.Name: {console.Major, console.Minor},
@@ -179,6 +183,9 @@ func (m *Machine) banner(names *uts.Names) {
 	m.log.Printk(klog.Info, "goum: guest threads run in stub processes under seccomp; system calls arrive by user notification")
 }
 
+// loopback is the number of the device lo, which is always the first.
+const loopback = 1
+
 // buildNet makes the network: the device lo, which an init brings up, and the families of sockets.
 func (m *Machine) buildNet() *socket.Net {
 	n := socket.New(m.clock)
@@ -186,6 +193,10 @@ func (m *Machine) buildNet() *socket.Net {
 	n.PidAlive = func(pid int32) bool { return m.sys.Tree.FindProcess(pid) != nil }
 	unix.Register(n)
 	netlink.Register(n)
+	inet.Register(n)
+	if len(m.cfg.Command) > 0 { // no init does it
+		n.Ifaces.SetFlags(loopback, abi.IFF_UP, abi.IFF_UP)
+	}
 	return n
 }
 

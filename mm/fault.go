@@ -56,7 +56,17 @@ func (s *Space) Fault(addr Addr, access Access, w Sleeper) FaultResult {
 	return s.fault(addr, access, w, how{})
 }
 
+// fault is Fault as h says. Where no frame is left it waits for those of the process that is killed for them.
 func (s *Space) fault(addr Addr, access Access, w Sleeper, h how) FaultResult {
+	for {
+		r := s.try(addr, access, w, h)
+		if r != OutOfMemory || w == nil || !s.mem.Relieve(w) {
+			return r
+		}
+	}
+}
+
+func (s *Space) try(addr Addr, access Access, w Sleeper, h how) FaultResult {
 	lock.AssertNoneHeld("a fault")
 	if addr >= TaskSize {
 		return NoMapping

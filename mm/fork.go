@@ -88,6 +88,10 @@ func (f *prefill) flush() {
 	if f.cur.n == 0 {
 		return
 	}
+	if f.cur.n < forkPrefillLeast && f.last&pteAnon == 0 {
+		f.cur.n = 0
+		return
+	}
 	f.cur.n = min(f.cur.n, forkPrefillMost)
 	if f.n < forkPrefill {
 		f.runs[f.n] = f.cur

@@ -40,6 +40,9 @@ const (
 	forkCopy = 32
 	// forkPrefill is how many operations a child starts with.
 	forkPrefill = 24
+	// forkPrefillLeast is how many pages of a file (or the vDSO) are worth one of them: such a run costs half a fault, and few children touch the
+	// ELF header or ask for the time before they end or run another program.
+	forkPrefillLeast = 4
 	// forkPrefillMost is how many pages one of them maps at most: a page costs 0.4 us in the child and when it ends, and the child
 	// of a large program mostly touches little before it runs another.
 	forkPrefillMost = 256

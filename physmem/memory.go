@@ -44,6 +44,8 @@ type Memory struct {
 	state []uint8 // of a free block's first frame: see buddy.go
 	free  [kinds]uint32
 
+	relief func(Sleeper) bool // written once, before the first guest runs
+
 	// atomic, counters
 	quarantined atomic.Int64
 	zeroed      atomic.Uint64
@@ -155,6 +157,18 @@ func (m *Memory) Stats() Stats {
 		Quarantined: uint64(max(m.quarantined.Load(), 0)), Zeroed: m.zeroed.Load(), Punched: m.punched.Load(),
 	}
 }
+
+// Sleeper is the task on whose behalf somebody waits for memory: *sched.Thread.
+type Sleeper interface {
+	// Outside runs f, which may block in the host, off the vCPU.
+	Outside(f func())
+}
+
+// SetRelief says how to find memory when there is none left. It is called once, before the first allocation that could need it.
+func (m *Memory) SetRelief(f func(Sleeper) bool) { m.relief = f }
+
+// Relieve waits, on behalf of w, until there are free frames again; false: none are to be had. No lock is held.
+func (m *Memory) Relieve(w Sleeper) bool { return m.relief != nil && m.relief(w) }
 
 // FailAfter lets tests see what happens without memory: the n-th allocation from now fails with ENOMEM, once. 0: none.
 func (m *Memory) FailAfter(n int64) { m.failAfter.Store(n) }

@@ -83,12 +83,15 @@ func TestDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]string{
-		"init": "bbin/init", "bin/sh": "../bbin/gosh", "bin/defaultsh": "../bbin/gosh", "bbin/gosh": "bb", "bbin/sh": "bb",
+		"init": "bbin/init", "bin/sh": "../bbin/gosh", "bbin/gosh": "bb", "bbin/sh": "bb",
 		"bbin/bb": "", "dev/console": "", "etc/passwd": "", "etc/group": "", "etc/hosts": "", "proc": "", "sys": "", "tmp": "",
 	} {
 		if got, ok := seen[name]; !ok || got != to {
 			t.Errorf("%s: %q (there: %v), want %q", name, got, ok, to)
 		}
+	}
+	if _, ok := seen["bin/defaultsh"]; ok {
+		t.Error("bin/defaultsh: init would run it and bin/sh in turn")
 	}
 	for _, c := range strings.Fields("cat cp cut dd dmesg echo env find free grep halt kill ls mount mv ps reboot rm sha256sum shutdown sleep tar uname wc wget xargs") {
 		if seen["bbin/"+c] != "bb" {

@@ -19,7 +19,7 @@ func (t *Thread) Outside(f func()) {
 			s.fill(v, &a)
 		}
 		s.mu.Unlock()
-		s.finish(&a)
+		s.finish(&a, nil)
 	}
 	f()
 	if t.word.And(^away)&lost != 0 {

@@ -35,17 +35,23 @@ const sleepBits = asleep | byIntr | byKill
 // Thread is the schedulable side of one guest task. Its goroutine runs only while it has a vCPU.
 type Thread struct {
 	// Immutable after NewThread.
-	s     *Scheduler
-	name  string
-	park  chan struct{} // one token for each vCPU given
-	timer *clock.Timer  // ends a sleep with a deadline
+	s       *Scheduler
+	name    string
+	timer   *clock.Timer // ends a sleep with a deadline
+	carrier func()       // carries this thread: for a go statement that allocates nothing
 
 	word    atomic.Uint32 // the bits above
 	kicker  atomic.Pointer[Kicker]
 	onTick  atomic.Pointer[func()]
 	allowed atomic.Uint64 // written under mu
 
-	// Only the thread's own goroutine.
+	seat atomic.Uint32 // resting, carried or given: carry.go
+
+	// Only the thread's own goroutine; while it rests, whoever has made seat carried.
+	resume func() (struct{}, bool)
+	yield  func(struct{}) bool
+	body   func()
+	follow *Thread // who gets the carrier when this one comes to rest
 	waiter Waiter
 	alone  Queue // nobody wakes it: for Sleep
 
@@ -75,29 +81,25 @@ type Thread struct {
 
 // NewThread makes a thread with SCHED_OTHER, nice 0, and all vCPUs allowed. Nothing runs before Start.
 func (s *Scheduler) NewThread(name string) *Thread {
-	t := &Thread{s: s, name: name, park: make(chan struct{}, 1), policy: abi.SCHED_NORMAL, weight: niceWeight(0), index: -1, rrLeft: RRSlice}
+	t := &Thread{s: s, name: name, policy: abi.SCHED_NORMAL, weight: niceWeight(0), index: -1, rrLeft: RRSlice}
 	t.allowed.Store(s.all)
+	t.carrier = func() { carry(t) }
 	t.timer = s.clk.NewTimer(t.expire)
 	return t
 }
 
-// Start runs f on a new goroutine once t is given a vCPU; when f returns, t is gone from the scheduler. Once only.
+// Start runs f, as a coroutine, once t is given a vCPU; when f returns, t is gone from the scheduler. Once only.
 func (t *Thread) Start(f func()) {
 	s := t.s
 	now := s.clk.Monotonic()
 	s.living.Add(1)
-	go func() {
-		defer s.living.Done()
-		<-t.park
-		f()
-		t.exit()
-	}()
+	t.body = f
 	s.mu.Lock()
 	s.threads++
 	s.reserve(s.threads)
 	a := s.enqueue(t, now, placeNew)
 	s.mu.Unlock()
-	s.finish(&a)
+	s.finish(&a, nil)
 	s.kick(a.kicks)
 }
 
@@ -110,7 +112,7 @@ func (t *Thread) exit() {
 	s.threads--
 	a := s.leave(t.vcpu, now)
 	s.mu.Unlock()
-	s.finish(&a)
+	s.finish(&a, t)
 }
 
 // Name is what NewThread was given, for traces.
@@ -222,7 +224,7 @@ func (t *Thread) rouse(ends uint32) uint64 {
 	t.word.And(^sleepBits)
 	a := s.enqueue(t, now, placeWoken)
 	s.mu.Unlock()
-	s.finish(&a)
+	s.finish(&a, nil)
 	return a.kicks
 }
 
@@ -254,8 +256,8 @@ func (t *Thread) sleep(kind uint32) {
 	t.voluntary++
 	a := s.leave(t.vcpu, now)
 	s.mu.Unlock()
-	s.finish(&a)
-	<-t.park
+	s.finish(&a, t)
+	t.rest()
 }
 
 // regain waits for a vCPU after t lost its own.
@@ -266,9 +268,9 @@ func (t *Thread) regain() {
 	s.absent--
 	a := s.enqueue(t, now, placeBack)
 	s.mu.Unlock()
-	s.finish(&a)
+	s.finish(&a, t)
 	s.kick(a.kicks)
-	<-t.park
+	t.rest()
 }
 
 // kick calls t's Kicker. No lock of sched is held.
@@ -291,10 +293,14 @@ func (t *Thread) Yield() {
 	s.mu.Lock()
 	a := s.yield(v, t, asked, now)
 	s.mu.Unlock()
-	s.finish(&a)
+	if a.park {
+		s.finish(&a, t)
+	} else {
+		s.finish(&a, nil)
+	}
 	s.kick(a.kicks)
 	if a.park {
-		<-t.park
+		t.rest()
 	}
 }
 
@@ -438,7 +444,7 @@ func (t *Thread) change(f func()) {
 		s.demand(v, t, &a)
 	}
 	s.mu.Unlock()
-	s.finish(&a)
+	s.finish(&a, nil)
 	s.kick(a.kicks)
 }
 

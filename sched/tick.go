@@ -74,7 +74,7 @@ func (s *Scheduler) tick() {
 	s.mu.Unlock()
 
 	for _, t := range given[:nGiven] {
-		t.park <- struct{}{}
+		t.launch(nil)
 	}
 	if again {
 		s.timer.Reset((now/TickPeriod + 1) * TickPeriod)

@@ -1,16 +1,15 @@
 // Package sched decides which guest task runs, which sleeps, and what wakes it.
 //
 // It owns the vCPUs. A guest task is a goroutine (Thread) that runs, in the kernel or in user mode, only while it has a vCPU;
-// the order is decided here and handed on from goroutine to goroutine, one token for each vCPU given, so that the Go runtime
+// the order is decided here, and who gives a vCPU up hands its goroutine on with it (carry.go), so that the Go runtime
 // has no choice to make. Each vCPU has a run queue, and all of them one lock: a decision looks at several (idle vCPUs, stealing,
-// preemption), takes about 100 ns, and a machine has few vCPUs. A hand-over through a buffered channel was measured at 140 ns,
-// through the semaphore of a locked sync.Mutex at 240 ns.
+// preemption), takes about 100 ns, and a machine has few vCPUs. A hand-over takes 200 ns.
 //
 // Invariants:
 //   - A thread is exactly one of: new, on a vCPU (vcpu.cur), in one run queue, asleep, lost (off its vCPU while its goroutine is in
 //     user mode or in a host call), gone.
 //   - While a thread is neither inUser nor away, nobody takes its vCPU: only it gives it up.
-//   - A token is in Thread.park exactly between being given a vCPU and going on.
+//   - Thread.seat is given exactly between being given a vCPU and going on, for a thread that has not come to rest yet.
 //   - Whoever makes a condition true and then wakes finds the sleeper in the queue, or the sleeper finds the condition.
 //
 // Locks: Queue.mu (lock.WaitQueue), then the clock's, then Scheduler.mu (lock.RunQueue), innermost. Kickers, tick functions and the callbacks of
@@ -78,7 +77,7 @@ type vcpu struct {
 
 // after is what remains to be done once the locks are dropped.
 type after struct {
-	run   [2]*Thread // were given a vCPU: send the token
+	run   [2]*Thread // were given a vCPU: launch them
 	n     int
 	kicks uint64 // vCPUs whose threads are to come back from user mode
 	arm   bool   // the tick has to start
@@ -133,10 +132,11 @@ func (s *Scheduler) reserve(n int) {
 	}
 }
 
-// finish sends tokens and starts the tick; mu is not held, the lock of a wait queue may be.
-func (s *Scheduler) finish(a *after) {
+// finish lets those run who were given a vCPU, and starts the tick; mu is not held, the lock of a wait queue may be. by is the calling thread if it
+// rests next, else nil.
+func (s *Scheduler) finish(a *after, by *Thread) {
 	for i := range a.n {
-		a.run[i].park <- struct{}{}
+		a.run[i].launch(by)
 	}
 	if a.arm {
 		s.timer.Reset((a.now/TickPeriod + 1) * TickPeriod)

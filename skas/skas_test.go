@@ -70,6 +70,8 @@ type world struct {
 	pool *Pool
 	mem  []byte
 	fd   int
+
+	withheld int // slices that the test has taken
 }
 
 func newWorld(t testing.TB, program []byte) *world {

@@ -43,14 +43,14 @@ func descriptors(t testing.TB) int {
 	return len(fds)
 }
 
-// settled waits until the pool has as many stubs ready as it wants, and no others.
+// settled waits until the pool has as many stubs ready as it wants, no others, and their slices back.
 func (w *world) settled(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		w.pool.mu.Lock()
-		live := len(w.pool.live)
+		live, free := len(w.pool.live), len(w.pool.free)
 		w.pool.mu.Unlock()
-		if live == poolSize && len(w.pool.ready) == poolSize {
+		if live == poolSize && len(w.pool.ready) == poolSize && free >= MaxStubs-poolSize-w.withheld {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -184,6 +184,7 @@ func TestLateStub(t *testing.T) {
 	p.free = p.free[:len(p.free)-1]
 	free := len(p.free)
 	p.mu.Unlock()
+	w.withheld = 1
 	var request [requestSize]byte
 	putUint32(request[0:], uint32(slice))
 	putUint32(request[4:], uint32(os.Getpid()))

@@ -30,12 +30,7 @@ func (l *Loop) fault(t *task.Task, ev *skas.Event) {
 		info := signal.Fault(abi.SIGBUS, abi.BUS_ADRERR, ev.Addr)
 		t.Force(&info)
 	case mm.OutOfMemory:
-		// The culprit is who asks for a page when none is left.
-		l.oomKill.Add(1)
-		if log := t.System.Log; log != nil {
-			log("Out of memory: Killed process " + t.Name())
-		}
-		kill(t)
+		l.starved(t)
 	}
 }
 

@@ -22,9 +22,9 @@ import (
 type Loop struct {
 	Table *sys.Table
 
-	faults  atomic.Uint64
-	ticks   atomic.Uint64
-	oomKill atomic.Uint64
+	faults atomic.Uint64
+	ticks  atomic.Uint64
+	oom    oom
 }
 
 // Stats are counters since boot.
@@ -36,7 +36,7 @@ type Stats struct {
 
 // Stats returns the counters.
 func (l *Loop) Stats() Stats {
-	return Stats{Faults: l.faults.Load(), Preempts: l.ticks.Load(), OOMKills: l.oomKill.Load()}
+	return Stats{Faults: l.faults.Load(), Preempts: l.ticks.Load(), OOMKills: l.oom.kills.Load()}
 }
 
 // Main is task.System.Main: it runs t until t has ended.

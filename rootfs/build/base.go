@@ -68,6 +68,10 @@ func base() []cpio.Record {
 		cpio.StaticFile("etc/shells", "/bin/sh\n/bbin/gosh\n", 0o644),
 		cpio.Symlink("etc/mtab", "/proc/self/mounts"),
 
+		// The only shell that init finds: it runs /bin/defaultsh and /bin/sh one after the other, so that with both (as
+		// uimage.WithShell makes them) the first exit would lead to a second shell instead of ending the machine.
+		cpio.Symlink("bin/sh", "../bbin/gosh"),
+
 		// What scripts name in their first line.
 		cpio.Symlink("usr/bin/env", "../../bbin/env"),
 	}

@@ -79,16 +79,13 @@ func build(out, temp string) error {
 			golang.DisableCGO(),
 			golang.WithGOOS("linux"),
 			golang.WithGOARCH("amd64"),
-			// goshliner: the default line editor asks the terminal for its colours and waits for the answer, which a
-			// scripted terminal never gives. grpcnotrace keeps the linker's dead code elimination on.
-			golang.WithBuildTag("goshliner", "grpcnotrace"),
+			golang.WithBuildTag("grpcnotrace"), // keeps the linker's dead code elimination on
 		)),
 		uimage.WithBusyboxCommands(paths...),
 		// Without inlining it is 1.1 MB smaller, and the shell takes 1.7 times as long for a loop.
 		uimage.WithBusyboxBuildOpts(&golang.BuildOpts{EnableInlining: true}),
 		uimage.WithBaseArchive(archive),
 		uimage.WithInit("init"),
-		uimage.WithShell("gosh"),
 		uimage.WithSkipLDD(),
 		uimage.WithCPIOOutput(out),
 	)

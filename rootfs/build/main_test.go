@@ -36,7 +36,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("the alias %s stands for %s, which is not there", name, to[0])
 		}
 	}
-	for _, name := range []string{"init", "gosh", "env"} { // env brings package alias
+	for _, name := range []string{"init", "gosh", "env"} { // gosh and env bring package alias
 		if !names[name] {
 			t.Errorf("no %s", name)
 		}

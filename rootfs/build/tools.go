@@ -7,10 +7,10 @@ package main
 // kexec, msr, watchdog, sshd ...) or is an alias (see the package alias).
 import (
 	// The first process and the shell.
-	_ "github.com/u-root/u-root/cmds/core/gosh"
 	_ "github.com/u-root/u-root/cmds/core/init"
 	_ "github.com/u-root/u-root/cmds/core/poweroff"
 	_ "github.com/u-root/u-root/cmds/core/shutdown"
+	_ "goum.invalid/rootfs/build/cmd/gosh"
 
 	// Files and directories.
 	_ "github.com/u-root/u-root/cmds/core/basename"

@@ -3,6 +3,7 @@ package inet
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -97,6 +98,11 @@ func (k *sock) sendStream(c *vfs.Caller, src *mm.Buf, flags uint32) (sent int, e
 		n, err := ep.Write(s, tcpip.WriteOptions{})
 		k.wgate.Unlock()
 		sent += int(n)
+		if n > 0 {
+			// The segment waits for netstack's goroutine, which is next on this P. On the way to user mode this goroutine
+			// would keep the P in a system call, and the segment would wait until the runtime's monitor takes it away.
+			runtime.Gosched()
+		}
 		if err == nil && s.fault != 0 {
 			return sent, s.fault
 		}

@@ -539,3 +539,6 @@ func (n *Interfaces) Reaches(addr netip.Addr) (int32, bool) {
 	}
 	return 0, false
 }
+
+// Up brings lo up, for a machine in which no init does.
+func (n *Net) Up() { n.Ifaces.SetFlags(1, abi.IFF_UP, abi.IFF_UP) }

@@ -10,7 +10,6 @@ package alias
 
 import (
 	"os"
-	"os/signal"
 	"path/filepath"
 )
 
@@ -33,29 +32,6 @@ func init() {
 	if len(os.Args) > 0 {
 		os.Args = Resolve(os.Args)
 	}
-	if len(os.Args) == 1 && isShell(os.Args[0]) {
-		surviveInterrupts()
-	}
-}
-
-// isShell says whether a command without arguments is the shell, at a prompt or reading standard input.
-func isShell(arg0 string) bool {
-	switch filepath.Base(arg0) {
-	case "gosh", "defaultsh":
-		return true
-	}
-	return false
-}
-
-// surviveInterrupts makes Ctrl-C end what the shell runs and not the shell: with its line editor gosh forgets to. The signal is caught
-// and not ignored, since what is ignored stays so in children.
-func surviveInterrupts() {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, os.Interrupt)
-	go func() {
-		for range c {
-		}
-	}()
 }
 
 // Resolve returns args with an alias in args[0] replaced. args has at least one element.

@@ -36,6 +36,9 @@ func (sh *shell) exec(ctx context.Context, args []string) error {
 	if errors.Is(err, syscall.ENOEXEC) { // a script without a first line that says whose
 		state, err = sh.spawn(hc, job, "/proc/self/exe", append([]string{"sh", path}, args[1:]...))
 	}
+	if err == errKilled {
+		return err
+	}
 	if state == nil {
 		status := interp.ExitStatus(126)
 		message := cause(err)
@@ -62,7 +65,7 @@ func (sh *shell) exec(ctx context.Context, args []string) error {
 			sh.mu.Unlock()
 			return context.Canceled
 		}
-	case s == syscall.SIGPIPE || job != nil && sh.interactive: // a job's end is told at the prompt
+	case s == syscall.SIGPIPE || job != nil: // a job's end is told at the prompt
 	default:
 		fmt.Fprintln(hc.Stderr, describe(s, ws.CoreDump()))
 	}

@@ -38,6 +38,7 @@ type job struct {
 	inner  string // the interpreter's name for it, g1, g2 ...; each subshell counts its own
 	pids   []int  // the processes that run
 	signal syscall.Signal
+	cut    bool // something of it did not run any more because of signal
 	done   bool
 	status int
 }
@@ -51,7 +52,7 @@ func (j *job) state() string {
 	switch {
 	case !j.finished():
 		return "Running"
-	case j.signal != 0:
+	case j.signal != 0 && (!j.done || j.status == 128+int(j.signal)):
 		return describe(j.signal, false)
 	case j.status != 0:
 		return fmt.Sprintf("Exit %d", j.status)
@@ -88,12 +89,16 @@ func (js *jobs) numbered(number string) *job {
 	return nil
 }
 
-// killed says whether the job of env, if any, has been killed.
+// killed says whether the job of env, if any, has been killed: then the command that asks is not to run.
 func (js *jobs) killed(env expand.Environ) bool {
 	j := js.of(env)
+	if j == nil {
+		return false
+	}
 	js.mu.Lock()
 	defer js.mu.Unlock()
-	return j != nil && j.signal != 0
+	j.cut = j.signal != 0
+	return j.cut
 }
 
 // find returns the job that a word means: %2, %+, %%, a process that $! has shown, the interpreter's name.
@@ -130,6 +135,7 @@ func (js *jobs) start(j *job, cmd *exec.Cmd, ownGroup bool) error {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	if j.signal != 0 {
+		j.cut = true
 		return errKilled
 	}
 	if ownGroup {
@@ -162,14 +168,18 @@ func (js *jobs) ended(j *job, pid int) {
 	j.pids = slices.DeleteFunc(j.pids, func(p int) bool { return p == pid })
 }
 
-// finish is told of j's end.
-func (js *jobs) finish(j *job, status int) {
+// finish is told of j's end and returns its status.
+func (js *jobs) finish(j *job, status int) int {
 	js.mu.Lock()
 	defer js.mu.Unlock()
+	if j.cut {
+		status = 128 + int(j.signal)
+	}
 	j.done, j.status = true, status
 	if !j.isStarted() {
 		close(j.started)
 	}
+	return status
 }
 
 // kill sends s to the processes of j. What the job has not begun yet ends with a signal that ends processes.
@@ -225,8 +235,8 @@ func (js *jobs) hangUp() {
 
 type builtin func(sh *shell, ctx context.Context, hc interp.HandlerContext, args []string) error
 
-// builtins has what call renames: the interpreter either lacks it or does not know of processes. Names with a digit in
-// front are for what background makes.
+// builtins has what call renames: the interpreter either lacks it or does not know of processes. Names with a 0 in front
+// are for what background makes.
 var builtins map[string]builtin
 
 func init() { // not an initialiser: that would be a cycle
@@ -272,14 +282,11 @@ func (sh *shell) startedJob(ctx context.Context, hc interp.HandlerContext, _ []s
 		id = strconv.Itoa(j.leader)
 	}
 	fmt.Fprint(hc.Stdout, id)
-	if sh.interactive && sh.jobs.inShell(hc.Env) {
+	if sh.interactive && !hc.Env.Get(jobVar).IsSet() {
 		fmt.Fprintf(os.Stderr, "[%d] %s\n", j.number, id)
 	}
 	return nil
 }
-
-// inShell says whether env is not a job's.
-func (js *jobs) inShell(env expand.Environ) bool { return !env.Get(jobVar).IsSet() }
 
 func (sh *shell) endJob(_ context.Context, hc interp.HandlerContext, args []string) error {
 	status := 0
@@ -287,7 +294,7 @@ func (sh *shell) endJob(_ context.Context, hc interp.HandlerContext, args []stri
 		status, _ = strconv.Atoi(args[0]) // it is $?
 	}
 	if j := sh.jobs.of(hc.Env); j != nil {
-		sh.jobs.finish(j, status)
+		status = sh.jobs.finish(j, status)
 	}
 	if status != 0 {
 		return interp.ExitStatus(status)
@@ -325,25 +332,10 @@ func (sh *shell) wait(ctx context.Context, hc interp.HandlerContext, args []stri
 	go func() { result <- hc.Builtin(ctx, words) }()
 	select {
 	case err := <-result:
-		return sh.signalStatus(args, err)
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// signalStatus corrects the status that wait has for a killed job: the interpreter knows of no signal.
-func (sh *shell) signalStatus(args []string, err error) error {
-	if len(args) == 0 {
-		return err
-	}
-	if j := sh.jobs.find(args[len(args)-1]); j != nil {
-		sh.jobs.mu.Lock()
-		defer sh.jobs.mu.Unlock()
-		if j.signal != 0 && !j.done {
-			return interp.ExitStatus(128 + int(j.signal))
-		}
-	}
-	return err
 }
 
 // fg waits for a job, and hands Ctrl-C to it. It does not get the terminal.
@@ -426,7 +418,7 @@ func parseKill(args []string) (s syscall.Signal, targets []string, list bool, er
 		return 0, nil, true, nil
 	case len(args) > 1 && (args[0] == "-s" || args[0] == "-n"):
 		name, args = args[1], args[2:]
-	case len(args) > 1 && args[0] != "--" && len(args[0]) > 1 && args[0][0] == '-':
+	case len(args) > 0 && args[0] != "--" && len(args[0]) > 1 && args[0][0] == '-':
 		name, args = args[0][1:], args[1:]
 	}
 	if name != "" {

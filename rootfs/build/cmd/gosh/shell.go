@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
@@ -21,7 +23,8 @@ type shell struct {
 	runner      *interp.Runner // used by the main goroutine only; its handlers run on any
 
 	// The main goroutine's.
-	status int
+	status      int
+	interrupted bool // by Ctrl-C, in the statement before
 
 	jobs jobs
 
@@ -45,7 +48,8 @@ func newShell(inv invocation, interactive bool) (*shell, error) {
 	var err error
 	sh.runner, err = interp.New(
 		interp.StdIO(os.Stdin, os.Stdout, os.Stderr),
-		interp.Env(expand.ListEnviron(os.Environ()...)),
+		interp.Env(environ{expand.ListEnviron(os.Environ()...), sh.name}),
+		interp.OpenHandler(sh.open),
 		interp.Interactive(interactive),
 		interp.CallHandler(sh.call),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return sh.exec }),
@@ -60,10 +64,32 @@ func newShell(inv invocation, interactive bool) (*shell, error) {
 		}
 	}
 	sh.runner.Reset()
-	if err := sh.runner.Run(context.Background(), assign(nameVar, literal(sh.name))); err != nil {
-		return nil, err
-	}
 	return sh, nil
+}
+
+// environ is the process's environment with nameVar, which is not exported.
+type environ struct {
+	expand.Environ
+	name string
+}
+
+func (e environ) Get(name string) expand.Variable {
+	if name == nameVar {
+		return expand.Variable{Set: true, Kind: expand.String, Str: e.name}
+	}
+	return e.Environ.Get(name)
+}
+
+// open opens the file of a redirection. Only the messages differ from the interpreter's.
+func (sh *shell) open(ctx context.Context, path string, flag int, perm os.FileMode) (io.ReadWriteCloser, error) {
+	if path == "" {
+		return nil, &os.PathError{Op: sh.name + ":", Path: `""`, Err: syscall.ENOENT}
+	}
+	f, err := os.OpenFile(inDir(interp.HandlerCtx(ctx).Dir, path), flag, perm)
+	if err != nil {
+		return nil, &os.PathError{Op: sh.name + ":", Path: path, Err: cause(err)}
+	}
+	return f, nil
 }
 
 // execute runs a statement or a whole script, and says whether the shell is to end. The status is in sh.status.
@@ -81,11 +107,12 @@ func (sh *shell) execute(node syntax.Node) (exit bool) {
 	sh.mu.Unlock()
 
 	var status interp.ExitStatus
+	sh.interrupted = errors.Is(err, context.Canceled)
 	switch {
 	case panicked:
 		sh.setStatus(2)
 		return !sh.interactive
-	case errors.Is(err, context.Canceled):
+	case sh.interrupted:
 		fmt.Fprintln(os.Stderr) // after the ^C that the terminal echoed
 		sh.setStatus(130)
 		return false
@@ -174,7 +201,7 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 			return []string{"exit", "141"}, nil // of SIGPIPE: ends that part of the pipeline
 		}
 	}
-	if _, ok := builtins[args[0]]; ok {
+	if _, ok := builtins[args[0]]; ok && !strings.HasPrefix(args[0], "0") {
 		return append([]string{hidden + args[0]}, args[1:]...), nil
 	}
 	return args, nil
