@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"goum/arch/abi"
 	"goum/arch/vdso"
 	"goum/kernel/console"
 	"goum/kernel/cred"
@@ -108,6 +107,13 @@ func (m *Machine) buildFiles() error {
 			return err
 		}
 	}
+	// From now on half of all memory, as Linux has it, or more where the archives take that much: without a bound one file
+	// would starve every process.
+	for _, size := range []string{"size=50%", "size=75%", "size=90%"} {
+		if root.Remount(m.caller(), 0, size) == 0 {
+			break
+		}
+	}
 	m.console = console.New(console.Options{
 		Clock: m.clock, In: m.cfg.In, Out: m.cfg.Out, Size: m.cfg.Size, Terminal: m.cfg.Terminal, Quit: m.cfg.Quit,
 	})
@@ -183,9 +189,6 @@ func (m *Machine) banner(names *uts.Names) {
 	m.log.Printk(klog.Info, "goum: guest threads run in stub processes under seccomp; system calls arrive by user notification")
 }
 
-// loopback is the number of the device lo, which is always the first.
-const loopback = 1
-
 // buildNet makes the network: the device lo, which an init brings up, and the families of sockets.
 func (m *Machine) buildNet() *socket.Net {
 	n := socket.New(m.clock)
@@ -194,8 +197,9 @@ func (m *Machine) buildNet() *socket.Net {
 	unix.Register(n)
 	netlink.Register(n)
 	inet.Register(n)
+	n.SIGIO = event.SendSIGIO
 	if len(m.cfg.Command) > 0 { // no init does it
-		n.Ifaces.SetFlags(loopback, abi.IFF_UP, abi.IFF_UP)
+		n.Up()
 	}
 	return n
 }

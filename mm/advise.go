@@ -173,10 +173,23 @@ func (s *Space) advisePopulate(w Sleeper, addr, end Addr, write bool) abi.Errno 
 }
 
 // Prefault makes [addr, addr+length) accessible before the guest touches it, as far as that goes: whatever fails here shows when it
-// is touched. For exec, which knows what every program touches first: an operation costs a third of a fault.
+// is touched. A read takes what is at hand and waits for no pager. For exec, which knows what every program touches first: an
+// operation costs a third of a fault.
 func (s *Space) Prefault(w Sleeper, addr Addr, length uint64, write bool) {
-	start := addr &^ pageMask
-	s.advisePopulate(w, start, pageUp(addr+length), write)
+	access, need := Read, ptePresent
+	if write {
+		access, need = Write, ptePresent|pteWrite
+	}
+	for a, end := addr&^pageMask, pageUp(addr+length); a < end; a += PageSize {
+		s.pt.Lock()
+		for a < end && s.table.get(a)&need == need {
+			a += PageSize
+		}
+		s.pt.Unlock()
+		if a < end {
+			s.fault(a, access, w, how{most: maxWindow, cached: !write})
+		}
+	}
 }
 
 // adviseRemove takes the pages from the pager, VMA by VMA, with no lock held.

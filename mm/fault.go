@@ -34,6 +34,7 @@ const (
 type how struct {
 	kernel bool // a copy of the monitor's
 	force  bool // ptrace: protections of the VMA do not matter where Linux's FOLL_FORCE lets them be
+	cached bool // no pager is waited for
 	most   int  // pages that are wanted at once, 0 if unknown
 }
 
@@ -82,7 +83,7 @@ func (s *Space) try(addr Addr, access Access, w Sleeper, h how) FaultResult {
 			return r
 		}
 		r, missing := s.resolve(v, addr, access, h, &got)
-		if !missing {
+		if !missing || h.cached {
 			s.mu.Unlock()
 			s.drop(&got)
 			return r

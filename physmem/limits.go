@@ -20,3 +20,6 @@ const (
 	// zeroRun is the first shared zero frame; the frames before it, but for frame 0, are ordinary ones.
 	zeroRun = 16
 )
+
+// loadLeast is how many bytes make Load's host call worth more than two or three faults.
+const loadLeast = 16 << 10

@@ -184,8 +184,8 @@ func readFile(name string) ([]byte, error) {
 	return data, err
 }
 
-// minMemory is what the default initramfs and its shell need.
-const minMemory = 32 << 20
+// minMemory is what the default initramfs and its shell need: with less than the 32 MiB of zeroed data that its programs have, exec fails.
+const minMemory = 40 << 20
 
 // checkMemory refuses sizes that cannot work, with the sizes that can.
 func checkMemory(size int64) error {

@@ -166,6 +166,8 @@ func sysFcntl(t *task.Task, fd FD, cmd FcntlCmd, arg Hex) (uint64, abi.Errno) {
 			return 0, abi.EINVAL
 		}
 		return 0, setOwner(t, o, w.Type, w.PID)
+	case abi.F_GETLEASE:
+		return abi.F_UNLCK, 0 // F_SETLEASE is refused: nobody has one
 	case abi.F_GETSIG:
 		return uint64(o.Sig()), 0
 	case abi.F_SETSIG:

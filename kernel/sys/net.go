@@ -187,19 +187,23 @@ func sysAccept(t *task.Task, fd FD, addr Addr, lenAt InOut[int32]) (uint64, abi.
 
 // sysAccept4 takes a connection: accept4(2).
 func sysAccept4(t *task.Task, fd FD, addr Addr, lenAt InOut[int32], flags Uint) (uint64, abi.Errno) {
-	if flags&^(abi.SOCK_CLOEXEC|abi.SOCK_NONBLOCK) != 0 {
-		return 0, abi.EINVAL
-	}
-	o, s, e := getSocket(t, fd)
+	o, e := get(t, fd)
 	if e != 0 {
 		return 0, e
 	}
 	defer o.Unref()
+	if flags&^(abi.SOCK_CLOEXEC|abi.SOCK_NONBLOCK) != 0 {
+		return 0, abi.EINVAL
+	}
 	fds, e := t.FDs().Reserve(1, flags&abi.SOCK_CLOEXEC != 0)
 	if e != 0 {
 		return 0, e
 	}
 	defer fds.Release()
+	s, e := socket.Of(o)
+	if e != 0 {
+		return 0, e
+	}
 	m := socket.NewMsg()
 	defer m.Done()
 	var peer *socket.Addr

@@ -21,7 +21,7 @@ var schedCalls = Calls{
 	abi.SYS_SCHED_GETATTR:          Def4("sched_getattr", sysSchedGetattr),
 	abi.SYS_GETPRIORITY:            Def2("getpriority", sysGetpriority),
 	abi.SYS_SETPRIORITY:            Def3("setpriority", sysSetpriority),
-	abi.SYS_IOPRIO_GET:             Def2("ioprio_get", sysIoprioGet).Partial("there are no block devices: always the default class"),
+	abi.SYS_IOPRIO_GET:             Def2("ioprio_get", sysIoprioGet).Partial("there are no block devices: always no class"),
 	abi.SYS_IOPRIO_SET:             Def3("ioprio_set", sysIoprioSet).Partial("checked, then ignored: there are no block devices"),
 	abi.SYS_GETCPU:                 Def3("getcpu", sysGetcpu),
 }
@@ -282,7 +282,7 @@ func sysSchedSetattr(t *task.Task, pid Pid, attr InOut[abi.SchedAttr], flags Uin
 
 // sysSchedGetattr is sched_getattr(2): EINVAL, ESRCH, EFAULT, E2BIG.
 func sysSchedGetattr(t *task.Task, pid Pid, attr Out[abi.SchedAttr], size Uint, flags Uint) (uint64, abi.Errno) {
-	if attr == 0 || pid < 0 || size > pageMask+1 || size < schedAttrSize0 || flags&^abi.SCHED_GETATTR_FLAG_DL_DYNAMIC != 0 {
+	if attr == 0 || pid < 0 || size > pageMask+1 || size < schedAttrSize0 || flags != 0 {
 		return 0, abi.EINVAL
 	}
 	o, e := thread(t, pid)
@@ -408,12 +408,12 @@ const (
 	ioprioWhoUser    = 3
 )
 
-// sysIoprioGet answers the default class and level (best effort, 4) of whoever exists: ioprio_get(2).
+// sysIoprioGet answers no class and level 0 for whoever exists, as for those who never set one: ioprio_get(2).
 func sysIoprioGet(t *task.Task, which, who Int) (uint64, abi.Errno) {
 	if which < ioprioWhoProcess || which > ioprioWhoUser {
 		return 0, abi.EINVAL
 	}
-	return 2<<13 | 4, niceTargets(t, which-1, who, func(*task.Task) {})
+	return 0, niceTargets(t, which-1, who, func(*task.Task) {})
 }
 
 // sysIoprioSet checks as ioprio_set(2) does: EINVAL (class or level), EPERM, ESRCH.

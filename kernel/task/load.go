@@ -18,6 +18,7 @@ const (
 	brkRange   = 0x02000000                               // bytes
 	stackRoom  = 128 << 10                                // of the stack, mapped below what is on it
 	stackAhead = 8 << 10                                  // of stackRoom, made accessible at exec
+	smallText  = 1 << 20                                  // bytes of any other segment that are mapped at exec: two faults' worth
 	smallData  = 128 << 10                                // bytes of a data segment that are copied at exec
 	rseqSize   = 28                                       // AT_RSEQ_FEATURE_SIZE: up to mm_cid
 	rseqAlign  = 32
@@ -73,7 +74,7 @@ func (t *Task) load(g *program, envp []string) abi.Errno {
 	if e != 0 {
 		return e
 	}
-	// What every program runs first, and what every libc reads.
+	// What every program runs first, however large it is, and what every libc reads.
 	space.Prefault(t.Thread, entry, 1, false)
 	if vdso != 0 {
 		space.Prefault(t.Thread, vdso, 1, false)
@@ -159,7 +160,10 @@ func (t *Task) mapSegments(p *elf.Plan, f *vfs.Open, bias uint64) abi.Errno {
 				return e
 			}
 		}
-		if addr, length, _ := s.File(); length <= smallData && s.Prot&abi.PROT_WRITE != 0 {
+		switch addr, length, _ := s.File(); {
+		case s.Prot&abi.PROT_WRITE == 0 && length <= smallText:
+			t.Space().Prefault(t.Thread, addr+bias, length, false)
+		case s.Prot&abi.PROT_WRITE != 0 && length <= smallData:
 			// Relocations and start-up write nearly all of it: as one run it is one operation, page by page up to a fault each.
 			t.Space().Prefault(t.Thread, addr+bias, length, true)
 		}

@@ -15,7 +15,7 @@ import (
 const (
 	reliefReserve = 16               // frames that must be free before somebody tries again
 	reliefStep    = time.Millisecond // between two looks
-	reliefDrain   = 100              // steps for frames in quarantine to come back, before anybody is killed for them
+	reliefDrain   = 1000             // steps for frames in quarantine to come back, before anybody is killed for them
 	reliefVictim  = 2000             // steps for a victim to be gone, before the next is killed
 	reliefLimit   = 5000             // steps in all
 )
@@ -33,7 +33,7 @@ type oom struct {
 // process is spared as long as there is another.
 func (l *Loop) Relieve(sys *task.System, w physmem.Sleeper) bool {
 	t, _ := w.(*sched.Thread)
-	waited := 0 // since the last change
+	living, drained := 0, 0 // steps since the last choice: the victim was there, its frames were on their way back
 	for range reliefLimit {
 		st := sys.Memory.Stats()
 		switch v := l.oom.victim.Load(); {
@@ -44,19 +44,18 @@ func (l *Loop) Relieve(sys *task.System, w physmem.Sleeper) bool {
 		case v != nil && v.Grab():
 			// It has not let go of its memory yet.
 			v.Drop()
-			if waited >= reliefVictim && l.oom.victim.CompareAndSwap(v, nil) {
-				waited = 0
-				continue
+			if living++; living > reliefVictim && l.oom.victim.CompareAndSwap(v, nil) {
+				living, drained = 0, 0
 			}
-		case st.Quarantined > 0 && waited < reliefDrain:
+		case st.Quarantined > 0 && drained < reliefDrain:
+			drained++
 		default:
 			if !l.choose(sys, v) {
 				return false
 			}
-			waited = 0
+			living, drained = 0, 0
 			continue
 		}
-		waited++
 		w.Outside(func() { time.Sleep(reliefStep) })
 	}
 	return false

@@ -411,17 +411,32 @@ func (p *Pages) grow(end int64) {
 	p.mu.Unlock()
 }
 
-// Load makes an empty file's contents data, in contiguous frames as far as there are any: for the unpacking of the initramfs.
+// Load makes an empty file's contents data, in contiguous frames as far as there are any: for the unpacking of the initramfs, whose files nobody
+// else sees yet. ENOSPC, ENOMEM.
 func (p *Pages) Load(data []byte) abi.Errno {
-	b := mm.BytesBuf(data)
-	var off int64
-	for b.Len() > 0 {
-		want := min((b.Len()+pageSize-1)>>pageShift, maxRun*4)
-		n, e := p.fill(b, uint64(off)>>pageShift, 0, want, b.Len())
+	mem := p.cache.mem
+	for off := 0; off < len(data); {
+		want := min((len(data)-off+pageSize-1)>>pageShift, maxRun*4)
+		charged := p.charge(want)
+		if charged == 0 {
+			return abi.ENOSPC
+		}
+		f, got, e := mem.AllocRun(charged, false)
+		p.uncharge(charged - got)
 		if e != 0 {
 			return e
 		}
-		off += int64(n)
+		b := mem.RunBytes(f, got)
+		n := min(len(b), len(data)-off)
+		mem.Load(f, data[off:off+n])
+		clear(b[n:])
+		p.mu.Lock()
+		for k := range got {
+			p.put(uint64(off>>pageShift+k), f+physmem.Frame(k))
+		}
+		off += n
+		p.size.Store(int64(off))
+		p.mu.Unlock()
 	}
 	return 0
 }

@@ -47,7 +47,7 @@ type Owner struct {
 const statusFlags = abi.O_APPEND | abi.O_NONBLOCK | abi.O_DSYNC | abi.O_SYNC | abi.O_ASYNC | abi.O_DIRECT | abi.O_NOATIME |
 	abi.O_PATH | abi.O_DIRECTORY | abi.O_NOFOLLOW | abi.O_TMPFILE
 
-// largefile is O_LARGEFILE as the kernel sets it in every open file of a 64-bit program, and F_GETFL shows it.
+// largefile is O_LARGEFILE as open(2) sets it for a 64-bit program, and F_GETFL shows it; pipes, sockets and the like do not have it.
 const largefile = 0x8000
 
 // NewOpen makes an open file with one reference. flags are open(2)'s; loc is counted from here on. File f is released with it.
@@ -149,7 +149,7 @@ func (o *Open) Flags() uint32 { return o.flags.Load() }
 
 // GetFlags is F_GETFL.
 func (o *Open) GetFlags() uint32 {
-	if o.path {
+	if _, anon := o.Loc.Node().(*anonNode); o.path || anon {
 		return o.flags.Load()
 	}
 	return o.flags.Load() | largefile

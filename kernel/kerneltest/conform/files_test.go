@@ -427,7 +427,6 @@ func files(r *rec) {
 		{"setxattr unknown namespace", unix.SYS_SETXATTR, []any{"f", "foo.a", "v", 1, 0}},
 		{"getxattr unknown namespace", unix.SYS_GETXATTR, []any{"f", "foo.a", buf, 1}},
 		{"listxattr empty", unix.SYS_LISTXATTR, []any{"dangling", buf, 100}},
-		{"name_to_handle bad flags", unix.SYS_NAME_TO_HANDLE_AT, []any{cwd, "f", buf, buf, 1 << 20}},
 		{"memfd bad flags", unix.SYS_MEMFD_CREATE, []any{"x", 1 << 20}},
 		{"memfd bad name", unix.SYS_MEMFD_CREATE, []any{bad, 0}},
 		{"memfd long name", unix.SYS_MEMFD_CREATE, []any{long, 0}},

@@ -188,13 +188,6 @@ func mmap(r *rec) {
 		{"mlockall onfault only", unix.SYS_MLOCKALL, []any{4}},
 		{"mlockall unknown", unix.SYS_MLOCKALL, []any{8}},
 		{"munlockall", unix.SYS_MUNLOCKALL, nil},
-		{"remap_file_pages", unix.SYS_REMAP_FILE_PAGES, []any{a, page, 0, 0, 0}},
-		{"process_vm_readv self bad flags", unix.SYS_PROCESS_VM_READV, []any{0, bad, 1, bad, 1, 1}},
-		{"process_vm_readv nobody", unix.SYS_PROCESS_VM_READV, []any{1 << 30, []unix.Iovec{{}}, 1, []unix.Iovec{{}}, 1, 0}},
-		{"process_madvise bad fd", unix.SYS_PROCESS_MADVISE, []any{999, []unix.Iovec{{}}, 1, 3, 0}},
-		{"membarrier query", unix.SYS_MEMBARRIER, []any{0, 1}},
-		{"membarrier bad", unix.SYS_MEMBARRIER, []any{1 << 30, 0}},
-		{"membarrier unregistered", unix.SYS_MEMBARRIER, []any{8, 0}},
 		{"brk low", unix.SYS_BRK, []any{1}},
 	} {
 		m(c.name, c.nr, c.args...)

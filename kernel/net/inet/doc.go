@@ -11,5 +11,6 @@
 //   - An endpoint may be replaced by a new one (a connect after one that failed); calls under way keep the one they began with.
 //   - All of netstack's timers run on the machine's clock. An idle stack has none that are due.
 //
-// Locks: none of ours is held while netstack is called. netstack notifies with its own locks held; from there only queues are woken.
+// Locks: Family.mu (lock.OpenFile) is held while addresses are given to netstack, and no lock of ours while sockets call it.
+// netstack notifies with its own locks held; from there only queues are woken.
 package inet

@@ -53,10 +53,15 @@ func (f *Family) ProcTCP(v6 bool) string {
 		"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", 149)
 }
 
+// The heads of /proc/net/udp and udp6.
+const (
+	head4UDP = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops"
+	head6UDP = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops"
+)
+
 // ProcUDP is /proc/net/udp, or udp6.
 func (f *Family) ProcUDP(v6 bool) string {
-	return f.proc(v6, abi.IPPROTO_UDP, "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops",
-		"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops", 127)
+	return f.proc(v6, abi.IPPROTO_UDP, head4UDP, head6UDP, 127)
 }
 
 func (f *Family) proc(v6 bool, protocol int32, head4, head6 string, width int) string {

@@ -51,6 +51,9 @@ func Register(n *socket.Net) *Family {
 	n.AddProc("tcp6", func() string { return f.ProcTCP(true) })
 	n.AddProc("udp", func() string { return f.ProcUDP(false) })
 	n.AddProc("udp6", func() string { return f.ProcUDP(true) })
+	for _, name := range []string{"udplite", "udplite6", "raw6"} { // of which there are none
+		n.AddProc(name, func() string { return f.proc(name != "udplite", 0, head4UDP, head6UDP, 127) })
+	}
 	n.Ifaces.SetStats(f.stats)
 	n.Ifaces.Watch(func(ev socket.Event) {
 		if f.reachable() && ev.Kind <= socket.AddrGone {

@@ -1,0 +1,5 @@
+package socket
+
+import "goum/kernel/fs/vfs"
+
+type vfsOpen = vfs.Open
