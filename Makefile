@@ -7,6 +7,8 @@
 # make fmt        gofmt, and the generated documents
 
 GO        ?= go
+# One file that runs anywhere, whether this machine has a C compiler or not.
+export CGO_ENABLED = 0
 FUZZTIME  ?= 10s
 INITRAMFS := rootfs/initramfs.cpio
 SOURCES   := $(shell find cmd kernel mm skas stub physmem sched arch rootfs -name '*.go' -o -name '*.s' | grep -v -e _test.go -e rootfs/build/)
@@ -19,7 +21,7 @@ bin/goum: $(SOURCES) go.mod go.sum $(INITRAMFS)
 	$(GO) build -trimpath -tags initramfs -o $@ ./cmd/goum
 
 # Half a minute, and it changes with its own sources only; two builds are the same to the byte.
-$(INITRAMFS): $(wildcard rootfs/build/*.go rootfs/build/*/*.go rootfs/build/*/*/*.go rootfs/build/go.mod rootfs/build/go.sum)
+$(INITRAMFS): $(shell find rootfs/build -type f)
 	cd rootfs/build && $(GO) run . -o ../initramfs.cpio
 
 run: bin/goum
@@ -42,7 +44,9 @@ fuzz: bin/goum
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 fmt:
-	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+	gofmt -w $$(find . -name '*.go' -not -path './.*')
+	$(GO) mod tidy
+	$(GO) -C rootfs/build mod tidy
 	$(GO) run ./scripts/compat > docs/compatibility.md
 
 clean:

@@ -102,10 +102,11 @@ func (m *Machine) buildFiles() error {
 	tmpfs.Register(m.vfs, m.cache)
 	root := tmpfs.New(m.vfs, m.cache, tmpfs.Options{NoLimit: true, Mode: 0o755})
 	m.root = m.vfs.MountRoot(root.Super(), "rootfs", 0)
-	for _, a := range m.cfg.Archives {
+	for i, a := range m.cfg.Archives {
 		if err := unpack(m.caller(), a, m.cfg.Memory); err != nil {
 			return err
 		}
+		m.cfg.Archives[i].Data = nil // held, an archive of 45 MB had the collector let the heap grow to 250 MB
 	}
 	// From now on half of all memory, as Linux has it, or more where the archives take that much: without a bound one file
 	// would starve every process.

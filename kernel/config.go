@@ -20,7 +20,7 @@ type Stream struct {
 
 // Config is what a machine is built from.
 type Config struct {
-	Archives []Archive // unpacked in this order into the root file system, each over the ones before
+	Archives []Archive // unpacked in this order into the root file system, each over the ones before; then their Data is dropped
 	Append   string    // the kernel command line
 	Memory   int64     // bytes
 	CPUs     int

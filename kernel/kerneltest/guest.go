@@ -8,6 +8,7 @@ package kerneltest
 
 import (
 	"bytes"
+	"debug/elf"
 	"os"
 	"strings"
 	"sync"
@@ -29,8 +30,8 @@ func AlsoInGuest(t *testing.T) {
 	if InGuest() {
 		return
 	}
-	if raceEnabled {
-		t.Log("not run in a guest: a binary with the race detector is not static")
+	if !static(t) {
+		t.Log("not run in a guest: " + notStatic)
 		return
 	}
 	t.Cleanup(func() {
@@ -44,7 +45,26 @@ func AlsoInGuest(t *testing.T) {
 	})
 }
 
+// notStatic is why a test binary cannot run in a guest, whose archive holds nothing else.
+const notStatic = "this binary is linked to the host's C library: build it with CGO_ENABLED=0 and without -race, as make test does"
+
+// static says whether this binary runs without a loader.
+func static(t *testing.T) bool {
+	t.Helper()
+	f, err := elf.NewFile(bytes.NewReader(self(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return false
+		}
+	}
+	return true
+}
+
 func self(t *testing.T) []byte {
+	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -52,8 +52,8 @@ func TestARunReportsFailure(t *testing.T) {
 	if InGuest() {
 		t.Fatal("this is the guest")
 	}
-	if raceEnabled {
-		t.Skip("a binary with the race detector is not static; the plain run has this test")
+	if !static(t) {
+		t.Skip(notStatic)
 	}
 	status, out := Run(t, Program(t, "/test", self(t)), "/test", "-test.run=^TestARunReportsFailure$")
 	if status != 1 || !strings.Contains(out, "this is the guest") {

@@ -53,7 +53,7 @@ func sysMmap(t *task.Task, addr Addr, length Size, prot ProtFlags, flags MapFlag
 		return 0, abi.EINVAL
 	case rounded == 0 || rounded > mm.TaskSize:
 		return 0, abi.ENOMEM
-	case uint64(off)+rounded < uint64(off), off < 0 || int64(uint64(off)+rounded) < 0: // the latter in mmap_region, for every file that has a size
+	case uint64(off)+rounded < uint64(off), int64(uint64(off)+rounded) < 0: // the latter is file_mmap_ok
 		return 0, abi.EOVERFLOW
 	}
 	switch flags & abi.MAP_TYPE {
