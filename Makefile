@@ -4,7 +4,7 @@
 # make check      formatting, vet, staticcheck, the project's own rules, the short tests (plain, -race, lockcheck): before a commit
 # make bench      micro-benchmarks: native and guest in turn, beside what peers reach
 # make fuzz       every fuzz target for FUZZTIME
-# make fmt        gofmt, and the generated documents
+# make fmt        gofmt, go.mod, and the generated documents
 
 GO        ?= go
 # One file that runs anywhere, whether this machine has a C compiler or not.
@@ -13,6 +13,7 @@ FUZZTIME  ?= 10s
 INITRAMFS := rootfs/initramfs.cpio
 SOURCES   := $(shell find cmd kernel mm skas stub physmem sched arch rootfs -name '*.go' -o -name '*.s' | grep -v -e _test.go -e rootfs/build/)
 
+.DELETE_ON_ERROR:
 .PHONY: all run test check bench fuzz fmt clean test-tools
 
 all: bin/goum
@@ -44,10 +45,11 @@ fuzz: bin/goum
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 fmt:
+	@mkdir -p bin
 	gofmt -w $$(find . -name '*.go' -not -path './.*')
 	$(GO) mod tidy
 	$(GO) -C rootfs/build mod tidy
-	$(GO) run ./scripts/compat > docs/compatibility.md
+	$(GO) run ./scripts/compat > bin/compatibility.md && mv bin/compatibility.md docs/compatibility.md
 
 clean:
 	rm -rf bin $(INITRAMFS)

@@ -11,7 +11,7 @@ import (
 func TestHammerHandOver(t *testing.T) {
 	for cpus := 1; cpus <= 3; cpus++ {
 		m := newMachine(t, cpus)
-		const rounds = 20000
+		const rounds = 2000
 		var ball atomic.Int32
 		var done [2]int
 		var q [2]Queue

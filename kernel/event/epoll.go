@@ -422,6 +422,9 @@ func (ep *Epoll) Poll(c *vfs.Caller) sched.Mask {
 // Queue is where those wait who poll the epoll itself.
 func (ep *Epoll) Queue() *sched.Queue { return &ep.polls }
 
+// Ioctl knows none, not even FIONREAD: EINVAL.
+func (ep *Epoll) Ioctl(*vfs.Caller, uint32, uint64) (uint64, abi.Errno) { return 0, abi.EINVAL }
+
 // Release forgets the set.
 func (ep *Epoll) Release() {
 	ep.mu.Lock()

@@ -25,6 +25,9 @@ func (null) Release() {}
 // Seek always goes to 0.
 func (null) Seek(*vfs.Caller, int64, int64, int) (int64, abi.Errno) { return 0, 0 }
 
+// Sync fails: a character device has nothing to write back.
+func (null) Sync(*vfs.Caller, bool) abi.Errno { return abi.EINVAL }
+
 // zero is /dev/zero.
 type zero struct{ null }
 

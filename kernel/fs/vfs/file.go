@@ -36,6 +36,11 @@ type Seeker interface {
 	Seek(c *Caller, pos, off int64, whence int) (int64, abi.Errno)
 }
 
+// Unmoved is a File without a position whose lseek(2) succeeds all the same, and answers 0: epoll, eventfd, timerfd and the like.
+type Unmoved interface {
+	Unmoved()
+}
+
 // Appender is a File that writes at its end: WriteAppend is Write with O_APPEND, and says where the write ended.
 type Appender interface {
 	WriteAppend(c *Caller, src *mm.Buf, at At) (n int, end int64, e abi.Errno)

@@ -380,6 +380,9 @@ func (o *Open) Seek(c *Caller, off int64, whence int) (int64, abi.Errno) {
 	}
 	s, ok := o.File.(Seeker)
 	if !ok {
+		if _, still := o.File.(Unmoved); still {
+			return 0, 0
+		}
 		return 0, abi.ESPIPE
 	}
 	o.lockPos(c)

@@ -76,6 +76,8 @@ func polls(r *rec) {
 		}
 		return b
 	}
+	gone := r.open("f", 0)
+	r.close(gone)
 	set := func(n int, fds ...int) []byte {
 		b := make([]byte, 128)
 		for _, fd := range fds {
@@ -102,7 +104,7 @@ func polls(r *rec) {
 		{"select negative", unix.SYS_SELECT, []any{-1, 0, 0, 0, at(r, &unix.Timeval{})}},
 		{"select huge n", unix.SYS_SELECT, []any{1 << 30, 0, 0, 0, at(r, &unix.Timeval{})}},
 		{"select bad set", unix.SYS_SELECT, []any{10, bad, 0, 0, at(r, &unix.Timeval{})}},
-		{"select closed", unix.SYS_SELECT, []any{255, set(128, 250), 0, 0, at(r, &unix.Timeval{})}},
+		{"select closed", unix.SYS_SELECT, []any{gone + 1, set(128, gone), 0, 0, at(r, &unix.Timeval{})}},
 		{"select negative time", unix.SYS_SELECT, []any{0, 0, 0, 0, at(r, &unix.Timeval{Sec: -1})}},
 		{"select big usec", unix.SYS_SELECT, []any{0, 0, 0, 0, at(r, &unix.Timeval{Usec: 1e6})}},
 		{"select bad time", unix.SYS_SELECT, []any{0, 0, 0, 0, bad}},
