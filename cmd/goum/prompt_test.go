@@ -104,6 +104,14 @@ func TestPrompt(t *testing.T) {
 	m.expect("cat /no/such 2> /tmp/err; wc -l < /tmp/err", `^ *1$`)
 	m.expect("cat /tmp/f /no/such > /tmp/both 2>&1; wc -l < /tmp/both", `^ *3$`)
 
+	m.press("cat > /tmp/here <<EOF\r")
+	for _, line := range []string{"one", "$((1+1))", "three", "EOF"} {
+		m.want("> ") // the prompt of a command that goes on
+		m.press(line + "\r")
+	}
+	m.want(m.prompt)
+	m.expect("cat /tmp/here", `^one\n2\nthree$`)
+
 	m.run("sleep 1 & echo started > /tmp/job")
 	m.expect("cat /tmp/job; wait; echo waited", `^waited$`)
 
@@ -252,7 +260,6 @@ func TestBusybox(t *testing.T) {
 	m.expect("ps | grep -c '[s]h'", `^[1-9]`)
 	m.expect("echo $((6*7)) | cat", `^42$`)
 
-	// The default shell has no here-documents at its prompt (its parser takes a line at a time).
 	m.press("cat > /tmp/here <<EOF\r")
 	for _, line := range []string{"one", "$((1+1))", "three", "EOF"} {
 		m.press(line + "\r")

@@ -2,22 +2,22 @@ package trap
 
 import (
 	"sync/atomic"
-	"time"
 
 	"goum/arch/abi"
 	"goum/kernel/signal"
 	"goum/kernel/task"
 	"goum/physmem"
 	"goum/sched"
+	"goum/sched/clock"
 )
 
 // How relief waits.
 const (
-	reliefReserve = 16               // frames that must be free before somebody tries again
-	reliefStep    = time.Millisecond // between two looks
-	reliefDrain   = 1000             // steps for frames in quarantine to come back, before anybody is killed for them
-	reliefVictim  = 2000             // steps for a victim to be gone, before the next is killed
-	reliefLimit   = 5000             // steps in all
+	reliefReserve = 16   // frames that must be free before somebody tries again
+	reliefStep    = 1e6  // ns of the host between two looks: frames come back when host processes end
+	reliefDrain   = 1000 // steps for frames in quarantine to come back, before anybody is killed for them
+	reliefVictim  = 2000 // steps for a victim to be gone, before the next is killed
+	reliefLimit   = 5000 // steps in all
 )
 
 // oom is who was chosen when memory ran out.
@@ -56,7 +56,7 @@ func (l *Loop) Relieve(sys *task.System, w physmem.Sleeper) bool {
 			living, drained = 0, 0
 			continue
 		}
-		w.Outside(func() { time.Sleep(reliefStep) })
+		w.Outside(func() { clock.HostPause(reliefStep) })
 	}
 	return false
 }

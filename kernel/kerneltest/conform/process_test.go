@@ -180,7 +180,7 @@ func process(r *rec) {
 		Pid                   int32
 		Uid                   uint32
 		Status                int32
-		rest                  [25]int32
+		_                     [25]int32
 	}
 	info := new(siginfo)
 	inf := at(r, info)
