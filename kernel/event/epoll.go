@@ -324,7 +324,16 @@ func (ep *Epoll) length() int {
 func (ep *Epoll) WaitEvents(c *vfs.Caller, out []EpollEvent, deadline clock.Time) (n int, e abi.Errno) {
 	items := make([]*item, len(out))
 	budget := 0
-	return ep.wait(c, out, items, &budget, deadline)
+	n, e = ep.wait(c, out, items, &budget, deadline)
+	ep.passOn()
+	return n, e
+}
+
+// passOn wakes the next waiter if there may be something for it, too: a wake-up reaches one, and what is level-triggered stays ready.
+func (ep *Epoll) passOn() {
+	if ep.isReady() {
+		ep.waiters.WakeOne(pollIn)
+	}
 }
 
 func (ep *Epoll) wait(c *vfs.Caller, out []EpollEvent, items []*item, budget *int, deadline clock.Time) (int, abi.Errno) {
@@ -376,9 +385,7 @@ func (ep *Epoll) Wait(c *vfs.Caller, addr uint64, count int32, deadline clock.Ti
 		}
 		n = ep.gather(c, events[:room], items[:room], &budget)
 	}
-	if ep.isReady() {
-		ep.waiters.WakeOne(pollIn) // there may be something for another, too
-	}
+	ep.passOn()
 	if total > 0 {
 		e = 0
 	}

@@ -146,13 +146,23 @@ func (h *hostPty) get() (t abi.Termios) {
 
 func (h *hostPty) typed(p []byte) int {
 	n, _ := unix.Write(h.m, p)
+	settle(h.s)
 	return max(n, 0)
 }
+
+// settle has the host's worker hand over what was written to the other side of fd: a poll that finds nothing to read waits for it.
+func settle(fd int) {
+	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+}
+
+// hostTries bounds how often, a millisecond apart, something is looked for that the host is to hand over: it may be busy with other things.
+const hostTries = 10000
 
 // shown waits for want bytes: the host's ptys hand them over on a worker of the kernel. A little more waiting shows what is too much.
 func (h *hostPty) shown(want int) (out []byte) {
 	b := make([]byte, 1<<16)
 	for tries := 0; ; {
+		settle(h.m)
 		n, err := unix.Read(h.m, b)
 		if n > 0 {
 			out = append(out, b[:n]...)
@@ -162,7 +172,7 @@ func (h *hostPty) shown(want int) (out []byte) {
 			continue
 		}
 		tries++
-		if len(out) >= want && tries > 2 || tries > 200 {
+		if len(out) >= want && tries > 2 || tries > hostTries {
 			return out
 		}
 		time.Sleep(time.Millisecond)
@@ -179,9 +189,9 @@ func (h *hostPty) read(n int, wait bool) (int, []byte, bool) {
 	for tries := 0; ; tries++ {
 		got, err := unix.Read(h.s, b)
 		switch {
-		case err == nil && (got > 0 || !wait || tries > 200):
+		case err == nil && (got > 0 || !wait || tries > hostTries):
 			return got, b[:got], true
-		case err == unix.EAGAIN && (!wait || tries > 200):
+		case err == unix.EAGAIN && (!wait || tries > hostTries):
 			return 0, nil, false
 		}
 		time.Sleep(time.Millisecond)
@@ -273,7 +283,7 @@ func both(t *testing.T, h *hostPty, steps []step) bool {
 			if a == b {
 				break
 			}
-			if tries > 200 {
+			if tries > hostTries {
 				return fail("FIONREAD %d, host %d", a, b)
 			}
 			time.Sleep(time.Millisecond)

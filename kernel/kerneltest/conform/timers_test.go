@@ -20,6 +20,9 @@ func timers(r *rec) {
 		r.call(fmt.Sprint("getres ", id), unix.SYS_CLOCK_GETRES, id, buf)
 		r.call(fmt.Sprint("getres null ", id), unix.SYS_CLOCK_GETRES, id, 0)
 		r.call(fmt.Sprint("settime bad nsec ", id), unix.SYS_CLOCK_SETTIME, id, ts(0, -1))
+		if id < 0 || id == 2 || id == 3 {
+			continue // a CPU clock stands still while all sleep
+		}
 		r.call(fmt.Sprint("nanosleep ", id), unix.SYS_CLOCK_NANOSLEEP, id, 0, ts(0, 1), 0)
 		r.call(fmt.Sprint("nanosleep bad ", id), unix.SYS_CLOCK_NANOSLEEP, id, 0, ts(0, 1e9), 0)
 		tid := new(int32)
