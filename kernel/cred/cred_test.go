@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"testing"
+	"time"
 
 	"goum/arch/abi"
 )
@@ -304,9 +305,9 @@ func TestUsersDoNotPileUp(t *testing.T) {
 		ns.User(i + 2)
 	}
 	left := math.MaxInt
-	for range 100 {
+	for range 1000 { // the runtime runs cleanups when it sees fit
 		runtime.GC()
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 		ns.mu.Lock()
 		left = len(ns.users)
 		ns.mu.Unlock()

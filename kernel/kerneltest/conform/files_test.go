@@ -123,7 +123,7 @@ func files(r *rec) {
 		r.call("fadvise "+c.name, unix.SYS_FADVISE64, c.fd, 0, 0, 0)
 		r.call("fadvise bad "+c.name, unix.SYS_FADVISE64, c.fd, 0, 0, 77)
 		r.call("readahead "+c.name, unix.SYS_READAHEAD, c.fd, 0, 10)
-		r.call("fchmod "+c.name, unix.SYS_FCHMOD, c.fd, 0o644)
+		r.call("fchmod "+c.name, unix.SYS_FCHMOD, c.fd, 0o644|0o111*b2i(c.fd == d))
 		r.call("fchown "+c.name, unix.SYS_FCHOWN, c.fd, -1, -1)
 		r.call("getdents "+c.name, unix.SYS_GETDENTS64, c.fd, buf, 10)
 		r.call("fchdir "+c.name, unix.SYS_FCHDIR, c.fd*b2i(c.fd != d)+999*b2i(c.fd == d))

@@ -16,6 +16,9 @@ func timers(r *rec) {
 		return at(r, &[4]int64{v[0], v[1], v[2], v[3]})
 	}
 	for id := -3; id <= 13; id++ {
+		if id == 8 || id == 9 {
+			continue // the alarm clocks are there where a real-time clock is
+		}
 		r.call(fmt.Sprint("gettime ", id), unix.SYS_CLOCK_GETTIME, id, buf)
 		r.call(fmt.Sprint("getres ", id), unix.SYS_CLOCK_GETRES, id, buf)
 		r.call(fmt.Sprint("getres null ", id), unix.SYS_CLOCK_GETRES, id, 0)
@@ -48,7 +51,7 @@ func timers(r *rec) {
 		{"nanosleep nsec", unix.SYS_NANOSLEEP, []any{ts(0, 1e9), 0}},
 		{"nanosleep bad", unix.SYS_NANOSLEEP, []any{bad, 0}},
 		{"nanosleep bad rest", unix.SYS_NANOSLEEP, []any{ts(0, 1), bad}},
-		{"nanosleep 0", unix.SYS_NANOSLEEP, []any{ts(0, 0), 0}},
+		{"nanosleep no time", unix.SYS_NANOSLEEP, []any{ts(0, 0), 0}},
 		{"clock_nanosleep abs past", unix.SYS_CLOCK_NANOSLEEP, []any{1, 1, ts(0, 0), 0}},
 		{"clock_nanosleep unknown flags", unix.SYS_CLOCK_NANOSLEEP, []any{1, 8, ts(0, 0), 0}},
 		{"gettimeofday bad", unix.SYS_GETTIMEOFDAY, []any{bad, 0}},
