@@ -9,17 +9,14 @@ const (
 	SIGALRM     = 0xe
 	SIGBUS      = 0x7
 	SIGCHLD     = 0x11
-	SIGCLD      = 0x11
 	SIGCONT     = 0x12
 	SIGFPE      = 0x8
 	SIGHUP      = 0x1
 	SIGILL      = 0x4
 	SIGINT      = 0x2
 	SIGIO       = 0x1d
-	SIGIOT      = 0x6
 	SIGKILL     = 0x9
 	SIGPIPE     = 0xd
-	SIGPOLL     = 0x1d
 	SIGPROF     = 0x1b
 	SIGPWR      = 0x1e
 	SIGQUIT     = 0x3
@@ -52,7 +49,6 @@ const (
 	SA_NOCLDSTOP      = 0x00000001
 	SA_NOCLDWAIT      = 0x00000002
 	SA_SIGINFO        = 0x00000004
-	SA_UNSUPPORTED    = 0x00000400
 	SA_EXPOSE_TAGBITS = 0x00000800
 	SA_RESTORER       = 0x04000000
 	SA_ONSTACK        = 0x08000000
@@ -77,54 +73,31 @@ const (
 
 // Causes of a signal, in si_code: sigaction(2). Zero and below come from users, above from the kernel.
 const (
-	SI_USER    = 0
-	SI_KERNEL  = 0x80
-	SI_QUEUE   = -1
-	SI_TIMER   = -2
-	SI_MESGQ   = -3
-	SI_ASYNCIO = -4
-	SI_SIGIO   = -5
-	SI_TKILL   = -6
-
-	ILL_ILLOPC = 1
-	ILL_ILLOPN = 2
-	ILL_PRVOPC = 5
+	SI_USER   = 0
+	SI_KERNEL = 0x80
+	SI_QUEUE  = -1
+	SI_TIMER  = -2
+	SI_SIGIO  = -5
+	SI_TKILL  = -6
 
 	FPE_INTDIV = 1
-	FPE_INTOVF = 2
-	FPE_FLTDIV = 3
-	FPE_FLTOVF = 4
-	FPE_FLTUND = 5
-	FPE_FLTRES = 6
-	FPE_FLTINV = 7
 
 	SEGV_MAPERR = 1
 	SEGV_ACCERR = 2
 	SEGV_BNDERR = 3
 	SEGV_PKUERR = 4
 
-	BUS_ADRALN = 1
 	BUS_ADRERR = 2
-	BUS_OBJERR = 3
-
-	TRAP_BRKPT  = 1
-	TRAP_TRACE  = 2
-	TRAP_HWBKPT = 4
 
 	CLD_EXITED    = 1
 	CLD_KILLED    = 2
 	CLD_DUMPED    = 3
-	CLD_TRAPPED   = 4
 	CLD_STOPPED   = 5
 	CLD_CONTINUED = 6
 
 	POLL_IN  = 1
 	POLL_OUT = 2
-	POLL_MSG = 3
 	POLL_ERR = 4
 	POLL_PRI = 5
 	POLL_HUP = 6
-
-	CODE_SYS_SECCOMP       = 1 // Linux: SYS_SECCOMP, a name that the system call number has here
-	CODE_SYS_USER_DISPATCH = 2
 )

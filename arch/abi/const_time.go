@@ -3,28 +3,15 @@ package abi
 // clocks and interval timers.
 const (
 	ADJ_OFFSET               = 0x1
-	ADJ_FREQUENCY            = 0x2
-	ADJ_MAXERROR             = 0x4
-	ADJ_ESTERROR             = 0x8
-	ADJ_STATUS               = 0x10
-	ADJ_TIMECONST            = 0x20
-	ADJ_TAI                  = 0x80
 	ADJ_SETOFFSET            = 0x100
-	ADJ_MICRO                = 0x1000
 	ADJ_NANO                 = 0x2000
-	ADJ_TICK                 = 0x4000
 	ADJ_OFFSET_SINGLESHOT    = 0x8001
 	ADJ_OFFSET_SS_READ       = 0xa001
-	CLOCK_DEFAULT            = 0x0
 	CLOCK_REALTIME           = 0x0
-	CLOCK_EXT                = 0x1
 	CLOCK_MONOTONIC          = 0x1
-	CLOCK_INT                = 0x2
 	CLOCK_PROCESS_CPUTIME_ID = 0x2
 	CLOCK_THREAD_CPUTIME_ID  = 0x3
-	CLOCK_TXINT              = 0x3
 	CLOCK_MONOTONIC_RAW      = 0x4
-	CLOCK_TXFROMRX           = 0x4
 	CLOCK_REALTIME_COARSE    = 0x5
 	CLOCK_MONOTONIC_COARSE   = 0x6
 	CLOCK_BOOTTIME           = 0x7
@@ -34,13 +21,7 @@ const (
 	ITIMER_REAL              = 0x0
 	ITIMER_VIRTUAL           = 0x1
 	ITIMER_PROF              = 0x2
-	TIME_OK                  = 0x0
-	TIME_INS                 = 0x1
-	TIME_DEL                 = 0x2
-	TIME_OOP                 = 0x3
 	TIME_WAIT                = 0x4
-	TIME_BAD                 = 0x5
 	TIME_ERROR               = 0x5
-	TIME_NS                  = 0x80
 	TIMER_ABSTIME            = 0x1
 )
