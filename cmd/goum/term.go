@@ -101,7 +101,12 @@ func (t *terminal) makeRaw(f *os.File) {
 	if err != nil {
 		return
 	}
-	signal.Notify(t.notes, unix.SIGWINCH, unix.SIGCONT, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM)
+	signal.Notify(t.notes, unix.SIGWINCH, unix.SIGCONT)
+	for _, end := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		if !signal.Ignored(end) { // nohup, or a job in the background of a script: it stays ignored
+			signal.Notify(t.notes, end)
+		}
+	}
 	if t.cooked, err = term.MakeRaw(fd); err != nil {
 		signal.Stop(t.notes)
 		return

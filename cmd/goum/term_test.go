@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +46,13 @@ func (holder) PowerOff(int)         {}
 // startHolder runs this binary as a terminalHolder on a new pty and waits until it has made it raw.
 func startHolder(t *testing.T, end string) (*exec.Cmd, *screen) {
 	t.Helper()
+	// What is ignored here (a script's background job ignores SIGINT) would be in the child; what is caught is not.
+	caught := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		if signal.Ignored(sig) {
+			signal.Notify(caught, sig)
+		}
+	}
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), roleVariable+"=terminal:"+end)
 	m, tty, err := pty.Open()
@@ -67,23 +75,23 @@ func startHolder(t *testing.T, end string) (*exec.Cmd, *screen) {
 }
 
 func TestTerminalIsRestored(t *testing.T) {
-	for end, signal := range map[string]os.Signal{
+	for end, sig := range map[string]os.Signal{
 		"return": nil, "panic": nil,
 		"SIGHUP": unix.SIGHUP, "SIGINT": unix.SIGINT, "SIGQUIT": unix.SIGQUIT, "SIGTERM": unix.SIGTERM, "SIGKILL": unix.SIGKILL,
 	} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
 			c, s := startHolder(t, end)
-			if signal != nil {
+			if sig != nil {
 				if s.cooked() {
 					t.Fatal("the terminal is not raw while goum has it")
 				}
-				c.Process.Signal(signal)
+				c.Process.Signal(sig)
 			}
 			err := c.Wait()
-			if w := c.ProcessState.Sys().(syscall.WaitStatus); signal == unix.SIGQUIT && w.ExitStatus() != 2 ||
-				signal != nil && signal != unix.SIGQUIT && w.Signal() != signal {
-				t.Errorf("goum ended with %v, want death by %v (SIGQUIT: Go's own status 2)", err, signal)
+			if w := c.ProcessState.Sys().(syscall.WaitStatus); sig == unix.SIGQUIT && w.ExitStatus() != 2 ||
+				sig != nil && sig != unix.SIGQUIT && w.Signal() != sig {
+				t.Errorf("goum ended with %v, want death by %v (SIGQUIT: Go's own status 2)", err, sig)
 			}
 			s.waitFor("the terminal as it was", s.cooked)
 		})
